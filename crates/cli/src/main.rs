@@ -1,0 +1,2 @@
+//! The vats command.
+fn main() {}

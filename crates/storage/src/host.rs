@@ -1,0 +1,38 @@
+//! Host metadata: small named values that belong to the host as a whole (a recent list, settings, a clock of its blocks).
+
+use rusqlite::{OptionalExtension, params};
+
+use crate::Result;
+use crate::storage::Storage;
+
+impl Storage {
+    /// The value of `key`, or `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`](crate::Error::Damaged), [`Error::Io`](crate::Error::Io), [`Error::Poisoned`](crate::Error::Poisoned).
+    pub fn host_get(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        self.read("read host metadata", |session| {
+            let mut statement = session.connection.prepare_cached("SELECT value FROM host WHERE key = ?")?;
+            Ok(statement.query_row([key], |row| row.get(0)).optional()?)
+        })
+    }
+
+    /// Sets the value of `key`; `None` deletes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`](crate::Error::Full), [`Error::Io`](crate::Error::Io), [`Error::Poisoned`](crate::Error::Poisoned).
+    pub fn host_put(&self, key: &str, value: Option<&[u8]>) -> Result<()> {
+        self.write("write host metadata", |session| {
+            match value {
+                Some(value) => session
+                    .connection
+                    .prepare_cached("INSERT OR REPLACE INTO host (key, value) VALUES (?, ?)")?
+                    .execute(params![key, value])?,
+                None => session.connection.prepare_cached("DELETE FROM host WHERE key = ?")?.execute([key])?,
+            };
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! Durable state of a vat host: modules, vats, transcripts, spans, snapshots, page-store layers, vat storage and host
+//! metadata, in one SQLite file under one atomic commit.
+//!
+//! ```text
+//!  data directory          what is in it
+//!  ├── lock                advisory lock of the one process that may write; never deleted, always empty
+//!  ├── store.sqlite        the tables of `schema`
+//!  ├── store.sqlite-wal    write-ahead log: commits that the file does not hold yet
+//!  └── store.sqlite-shm    index of the log, rebuilt when missing
+//!
+//!  one open transaction, begun by the first write after a commit
+//!  ─┬─ append_crank ─┬─ put_snapshot ─┬─ append_crank ─┬─ … ─── commit()   all of it is durable
+//!   └ a savepoint    └ a savepoint    └ a savepoint    └             drop   none of it ever was
+//! ```
+//!
+//! Invariants:
+//! - [`Storage::commit`] is the only commit. What was written since the last one is visible to reads through the same
+//!   [`Storage`], and is gone if the process stops first.
+//! - Each writing call happens whole or not at all, also within the open transaction.
+//! - After a write or commit that failed for a reason outside the caller's control (disk full, input/output, damage)
+//!   the storage is *poisoned*: the open transaction is undone and every further call is refused until the store is
+//!   opened again. Memory that ran ahead of the disk must not be trusted.
+//! - Positions of a vat's transcript start at 0 and have no gap; ids of vats and layers are never used again.
+//!
+//! Not here: what an entry, an options text or an image descriptor means (opaque bytes to this crate), and heap pages
+//! (they live in the page store; only the location of its layers is kept here, to commit with everything else).
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod host;
+mod id;
+mod layer;
+mod lock;
+mod module;
+mod purge;
+mod schema;
+mod session;
+mod snapshot;
+mod span;
+mod stats;
+mod storage;
+mod transcript;
+mod vat;
+mod vatstore;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{Error, Kind};
+pub use id::{Incarnation, LayerId, ModuleHash, Position, VatId};
+pub use layer::LayerRow;
+pub use module::ModuleRow;
+pub use purge::Purged;
+pub use schema::SCHEMA_VERSION;
+pub use snapshot::{NewSnapshot, SnapshotRow};
+pub use span::{SpanHash, SpanRow, SpanState};
+pub use stats::Stats;
+pub use storage::Storage;
+pub use transcript::{CrankRecord, Entries};
+pub use vat::{VatRow, VatStatus};
+pub use vatstore::VatstoreWrite;
+
+/// What every call of this crate returns.
+pub type Result<T> = std::result::Result<T, Error>;

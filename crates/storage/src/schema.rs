@@ -1,0 +1,163 @@
+//! The tables, schema version 1, and the checks that a file is a store of this version.
+//!
+//! ```text
+//!  module_names ─n─1─ modules ─1─n─ module_layers ─n─1─┐
+//!                        │ (by hash, while alive)      │
+//!                        n                             ├── layers ── bytes in the page store
+//!  host                 vats ─1─n─ snapshots           │
+//!                        │            └─1─n─ snapshot_layers ─n─1─┘
+//!                        ├─1─n─ spans       [0,40) closed │ [40,95) closed │ [95,97) open
+//!                        ├─1─n─ transcript  0 1 2 … 39    │ 40 … 94        │ 95 96
+//!                        └─1─n─ vatstore
+//! ```
+//!
+//! | table | column | meaning |
+//! |---|---|---|
+//! | `modules` | `hash` | BLAKE3 of `wasm`, 32 bytes |
+//! | | `birth` | descriptor of the heap after birth; NULL until that heap is in the page store |
+//! | | `wasm` | the original bytes, last so that reading the others does not touch them |
+//! | `module_names` | `name` → `hash` | several names may mean one module |
+//! | `vats` | `id` | never used again (AUTOINCREMENT) |
+//! | | `name` | unique among vats that are not terminated |
+//! | | `module` | hash of its code; no foreign key, a terminated vat does not keep its module |
+//! | | `status`, `reason` | 0 alive (reason NULL), 1 terminated, 2 quarantined |
+//! | | `options` | opaque text of the layer above |
+//! | | `incarnation` | of the open span, and of every delivery to come |
+//! | `transcript` | `vat`, `position` → `entry` | opaque bytes; the incarnation is its span's |
+//! | `spans` | `start_position`, `end_position` | end exclusive; the spans of a vat follow each other without gap |
+//! | | `hash` | running hash of the entries, 64 characters; see [`SpanHash`](crate::SpanHash) |
+//! | | `incarnation` | of all entries of the span |
+//! | | `open` | 1 for the newest span of a living vat: its end is the vat's next position; else 0 |
+//! | `snapshots` | `position` | deliveries before it are in the image |
+//! | | `incarnation` | of the code that the image belongs to |
+//! | | `root` | heap root, 32 bytes; NULL until it is known |
+//! | | `image` | opaque descriptor: size, globals, layers |
+//! | `layers` | `id` | never used again (AUTOINCREMENT) |
+//! | | `segment`, `offset`, `bytes` | where the layer lies in the page store |
+//! | `snapshot_layers`, `module_layers` | `layer` | one row per image and layer that it needs: a layer is live while one exists |
+//! | `vatstore` | `vat`, `key` → `value` | keys ordered by their UTF-8 bytes |
+//! | `host` | `key` → `value` | metadata of the host itself, outside all vats |
+//!
+//! The file's `application_id` is `VATW`, its `user_version` the schema version; both are written in the transaction
+//! that creates the tables, so a half-made store does not exist. A change to any table is a new version.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::error::{Error, Fault};
+
+/// The schema version that this crate writes, and the newest that it reads.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// "VATW" in the file's header.
+const APPLICATION_ID: i64 = 0x5641_5457;
+
+const TABLES: &str = "
+CREATE TABLE modules (
+    hash  BLOB NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
+    birth BLOB,
+    wasm  BLOB NOT NULL
+) STRICT;
+CREATE TABLE module_names (
+    name TEXT NOT NULL PRIMARY KEY,
+    hash BLOB NOT NULL REFERENCES modules (hash) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX module_names_by_hash ON module_names (hash);
+CREATE TABLE vats (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    name        TEXT NOT NULL,
+    module      BLOB NOT NULL,
+    status      INTEGER NOT NULL CHECK (status IN (0, 1, 2)),
+    reason      TEXT CHECK ((reason IS NULL) = (status = 0)),
+    options     TEXT NOT NULL,
+    incarnation INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX vats_by_name ON vats (name) WHERE status <> 1;
+CREATE TABLE transcript (
+    vat      INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    entry    BLOB NOT NULL,
+    PRIMARY KEY (vat, position)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE spans (
+    vat            INTEGER NOT NULL REFERENCES vats (id),
+    start_position INTEGER NOT NULL,
+    end_position   INTEGER NOT NULL CHECK (end_position >= start_position),
+    hash           TEXT NOT NULL CHECK (length(hash) = 64),
+    incarnation    INTEGER NOT NULL,
+    open           INTEGER NOT NULL CHECK (open IN (0, 1)),
+    PRIMARY KEY (vat, start_position)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX spans_open ON spans (vat) WHERE open = 1;
+CREATE TABLE snapshots (
+    vat         INTEGER NOT NULL REFERENCES vats (id),
+    position    INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    root        BLOB CHECK (length(root) = 32),
+    image       BLOB NOT NULL,
+    PRIMARY KEY (vat, position)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE layers (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    segment INTEGER NOT NULL,
+    offset  INTEGER NOT NULL,
+    bytes   INTEGER NOT NULL
+) STRICT;
+CREATE TABLE snapshot_layers (
+    vat      INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    layer    INTEGER NOT NULL REFERENCES layers (id),
+    PRIMARY KEY (vat, position, layer),
+    FOREIGN KEY (vat, position) REFERENCES snapshots (vat, position) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX snapshot_layers_by_layer ON snapshot_layers (layer);
+CREATE TABLE module_layers (
+    hash  BLOB NOT NULL REFERENCES modules (hash) ON DELETE CASCADE,
+    layer INTEGER NOT NULL REFERENCES layers (id),
+    PRIMARY KEY (hash, layer)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX module_layers_by_layer ON module_layers (layer);
+CREATE TABLE vatstore (
+    vat   INTEGER NOT NULL,
+    key   TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (vat, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE host (
+    key   TEXT NOT NULL PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// What the header of an SQLite file says about its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// No table, no owner: a file that was just created.
+    Nothing,
+    /// A store of our version.
+    Store,
+}
+
+/// Tells an empty file from a store of this version, and refuses everything else.
+pub(crate) fn inspect(connection: &Connection, path: &Path) -> Result<Content, Fault> {
+    let application_id: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+    let path = path.to_owned();
+    match (application_id, found) {
+        (0, 0) if tables == 0 => Ok(Content::Nothing),
+        (APPLICATION_ID, SCHEMA_VERSION) => Ok(Content::Store),
+        (APPLICATION_ID, 0) => Err(Error::Damaged { what: format!("{}: no schema version", path.display()) }.into()),
+        (APPLICATION_ID, _) => Err(Error::NewerVersion { path, found, supported: SCHEMA_VERSION }.into()),
+        _ => Err(Error::NotAStore { path }.into()),
+    }
+}
+
+/// Writes the tables and the header; the caller has begun a transaction and commits it.
+pub(crate) fn create(connection: &Connection) -> Result<(), Fault> {
+    connection.execute_batch(TABLES)?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! The one connection: its settings, its open transaction, and the rule that a failed write ends it.
+//!
+//! ```text
+//!            BEGIN IMMEDIATE by the first write
+//!   idle ───────────────────────────────────────▶ open ──┐ savepoint per operation
+//!    ▲                                            │  ▲───┘ (undone alone if the caller was at fault)
+//!    └────────────────── commit() ────────────────┘
+//!                                                 │ host fault in an operation or in commit()
+//!                                                 ▼
+//!                                             poisoned: rolled back, everything refused
+//! ```
+//!
+//! Invariant: `open_spans` says what a query of `spans` would, committed or not; it is emptied whenever something is undone.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lru::LruCache;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::Result;
+use crate::error::{Error, Fault};
+use crate::id::VatId;
+use crate::schema;
+use crate::span::OpenSpan;
+
+/// Open spans kept in memory; a vat beyond that costs one more query per crank.
+const OPEN_SPANS_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
+/// Prepared statements kept; more than this crate has.
+const STATEMENTS_MAX: usize = 128;
+/// How long to wait for a tool that looks into the file (a checkpoint, a shell's transaction) before giving up.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+/// What a connection may do, and whether it may create the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Create,
+    Write,
+    Read,
+}
+
+impl Access {
+    fn flags(self) -> OpenFlags {
+        let access = match self {
+            Access::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+            Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+            Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        };
+        access | OpenFlags::SQLITE_OPEN_NO_MUTEX
+    }
+}
+
+/// An SQLite connection with at most one open transaction.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) connection: Connection,
+    pub(crate) open_spans: LruCache<VatId, OpenSpan>,
+    path: PathBuf,
+    access: Access,
+    poisoned: Option<String>,
+}
+
+impl Session {
+    /// Opens the file, checks whose it is, creates the tables if it is new, and tries its write lock.
+    pub(crate) fn open(path: &Path, access: Access) -> Result<Session> {
+        const ATTEMPT: &str = "open the store";
+        let open = || -> std::result::Result<Connection, Fault> {
+            let connection = Connection::open_with_flags(path, access.flags())?;
+            // A locked file is reported at once; only later, short collisions are waited for.
+            connection.busy_timeout(Duration::ZERO)?;
+            let content = schema::inspect(&connection, path)?;
+            configure(&connection, access)?;
+            if access != Access::Read {
+                connection.execute_batch("BEGIN IMMEDIATE")?;
+                if content == schema::Content::Nothing {
+                    schema::create(&connection)?;
+                }
+                connection.execute_batch("COMMIT")?;
+            } else if content == schema::Content::Nothing {
+                return Err(Error::NotAStore { path: path.to_owned() }.into());
+            }
+            connection.busy_timeout(BUSY_WAIT)?;
+            Ok(connection)
+        };
+        let connection = open().map_err(|fault| fault.into_error(ATTEMPT, path))?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        let open_spans = LruCache::new(OPEN_SPANS_MAX);
+        Ok(Session { connection, open_spans, path: path.to_owned(), access, poisoned: None })
+    }
+
+    /// Runs a query; sees what was written and not yet committed.
+    pub(crate) fn read<T>(
+        &mut self,
+        attempt: &'static str,
+        operation: impl FnOnce(&mut Session) -> std::result::Result<T, Fault>,
+    ) -> Result<T> {
+        self.check()?;
+        operation(self).map_err(|fault| fault.into_error(attempt, &self.path))
+    }
+
+    /// Runs an operation that happens whole or not at all, within the open transaction.
+    pub(crate) fn write<T>(
+        &mut self,
+        attempt: &'static str,
+        operation: impl FnOnce(&mut Session) -> std::result::Result<T, Fault>,
+    ) -> Result<T> {
+        self.check()?;
+        if self.access == Access::Read {
+            return Err(Error::ReadOnly { path: self.path.clone() });
+        }
+        self.begin().map_err(|error| Error::from_sqlite(attempt, &self.path, error))?;
+        let result = operation(self).and_then(|value| {
+            self.run("RELEASE operation")?;
+            Ok(value)
+        });
+        result.map_err(|fault| self.undo(fault.into_error(attempt, &self.path)))
+    }
+
+    /// Makes everything written so far durable; nothing to do if nothing was.
+    pub(crate) fn commit(&mut self) -> Result<()> {
+        self.check()?;
+        if self.connection.is_autocommit() {
+            return Ok(());
+        }
+        self.run("COMMIT").map_err(|error| {
+            let error = Error::from_sqlite("commit", &self.path, error);
+            self.poison(error)
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        match &self.poisoned {
+            None => Ok(()),
+            Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
+        }
+    }
+
+    /// Begins the transaction if none is open, and the operation's savepoint in it.
+    fn begin(&self) -> rusqlite::Result<()> {
+        if self.connection.is_autocommit() {
+            self.run("BEGIN IMMEDIATE")?;
+        }
+        self.run("SAVEPOINT operation")
+    }
+
+    /// Undoes the operation that failed with `error`: alone if it was the caller's fault, else with everything uncommitted.
+    fn undo(&mut self, error: Error) -> Error {
+        self.open_spans.clear();
+        if !error.is_callers() {
+            return self.poison(error);
+        }
+        match self.run("ROLLBACK TO operation").and_then(|()| self.run("RELEASE operation")) {
+            Ok(()) => error,
+            Err(second) => {
+                let second = Error::from_sqlite("undo a failed write", &self.path, second);
+                self.poison(second)
+            }
+        }
+    }
+
+    fn poison(&mut self, error: Error) -> Error {
+        tracing::error!(path = %self.path.display(), %error, "storage stopped after a failed write");
+        self.poisoned = Some(error.to_string());
+        self.open_spans.clear();
+        // SQLite may have rolled back by itself; if this fails too, closing the connection does the same.
+        let _ = self.run("ROLLBACK");
+        error
+    }
+
+    fn run(&self, sql: &'static str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
+    }
+}
+
+/// Settings that a connection forgets when it is closed, and WAL mode, which stays in the file.
+fn configure(connection: &Connection, access: Access) -> rusqlite::Result<()> {
+    if access != Access::Read {
+        connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    }
+    connection.execute_batch(
+        "PRAGMA synchronous = FULL;
+         PRAGMA foreign_keys = ON;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA trusted_schema = OFF;",
+    )
+}

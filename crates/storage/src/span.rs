@@ -1,0 +1,246 @@
+//! Spans: stretches of a vat's transcript, each under one running hash.
+//!
+//! ```text
+//!   h0 = sha256hex("start of transcript span")
+//!   h(n+1) = sha256hex( h(n) ‖ sha256hex(entry) )        both as 64 lower-case characters
+//! ```
+//!
+//! The hash restarts with each span: spans do not depend on one another, their order follows from their positions. Two hosts
+//! that processed the same deliveries have the same hash for the same span. A span belongs to one incarnation.
+
+use std::fmt;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use sha2::{Digest, Sha256};
+
+use crate::Result;
+use crate::error::{Error, Fault, Kind};
+use crate::id::{Incarnation, Position, VatId};
+use crate::session::Session;
+use crate::storage::Storage;
+
+/// Running hash of a span's entries.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpanHash([u8; 64]);
+
+impl SpanHash {
+    /// The hash of a span without entries.
+    #[must_use]
+    pub fn seed() -> SpanHash {
+        SpanHash::of(b"start of transcript span")
+    }
+
+    /// The hash of this span with `entry` added.
+    #[must_use]
+    pub fn extended(self, entry: &[u8]) -> SpanHash {
+        let mut both = [0; 128];
+        both[..64].copy_from_slice(&self.0);
+        both[64..].copy_from_slice(&SpanHash::of(entry).0);
+        SpanHash::of(&both)
+    }
+
+    /// The hash as 64 lower-case hexadecimal characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("hexadecimal characters are ASCII")
+    }
+
+    fn of(bytes: &[u8]) -> SpanHash {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(Sha256::digest(bytes)) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        SpanHash(text)
+    }
+
+    fn parse(text: &str) -> Option<SpanHash> {
+        let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let bytes: [u8; 64] = text.as_bytes().try_into().ok()?;
+        bytes.iter().all(is_digit).then_some(SpanHash(bytes))
+    }
+}
+
+impl fmt::Display for SpanHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for SpanHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SpanHash({self})")
+    }
+}
+
+/// Whether a span still grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpanState {
+    /// The newest span of its vat.
+    Open,
+    /// Complete; its hash is final.
+    Closed,
+}
+
+/// One span of one vat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanRow {
+    /// Position of its first entry.
+    pub start: Position,
+    /// The position after its last entry.
+    pub end: Position,
+    /// Running hash of its entries.
+    pub hash: SpanHash,
+    /// The incarnation that all its entries belong to.
+    pub incarnation: Incarnation,
+    /// Whether it still grows.
+    pub state: SpanState,
+}
+
+/// The part of an open span that appending needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpenSpan {
+    pub(crate) start: Position,
+    pub(crate) end: Position,
+    pub(crate) hash: SpanHash,
+}
+
+impl Storage {
+    /// All spans of `vat`, oldest first; empty for a vat that is unknown or gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`], [`Error::Io`], [`Error::Poisoned`].
+    pub fn spans(&self, vat: VatId) -> Result<Vec<SpanRow>> {
+        self.read("list spans", |session| Ok(spans(&session.connection, vat)?))
+    }
+
+    /// Closes the open span of `vat` and opens the next one; `None` if the open span is empty, and stays open.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`] for a vat that is unknown or terminated; [`Error::Full`], [`Error::Io`], [`Error::Poisoned`].
+    pub fn close_span(&self, vat: VatId) -> Result<Option<SpanRow>> {
+        self.write("close a span", |session| {
+            let closed = session.open_span(vat)?;
+            if closed.start == closed.end {
+                return Ok(None);
+            }
+            let incarnation = session.turn_span(vat, closed, None)?;
+            let OpenSpan { start, end, hash } = closed;
+            Ok(Some(SpanRow { start, end, hash, incarnation, state: SpanState::Closed }))
+        })
+    }
+
+    /// Recomputes the hashes of all spans of `vat` from its entries.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] names the first span whose hash differs; [`Error::MissingEntry`] the first hole.
+    pub fn verify_spans(&self, vat: VatId) -> Result<()> {
+        for span in self.spans(vat)? {
+            let hash = self
+                .entries(vat, span.start, span.end)
+                .try_fold(SpanHash::seed(), |hash, entry| entry.map(|(_, bytes)| hash.extended(&bytes)))?;
+            if hash != span.hash {
+                let (start, end) = (span.start, span.end);
+                let what = format!("the entries {start}..{end} of vat {vat} do not give the hash of their span");
+                return Err(Error::Damaged { what });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    /// The open span of `vat`, from memory or from its row.
+    pub(crate) fn open_span(&mut self, vat: VatId) -> std::result::Result<OpenSpan, Fault> {
+        if let Some(span) = self.open_spans.get(&vat) {
+            return Ok(*span);
+        }
+        let span = self
+            .connection
+            .prepare_cached("SELECT start_position, end_position, hash FROM spans WHERE vat = ? AND open = 1")?
+            .query_row([vat.0], |row| {
+                Ok(OpenSpan { start: Position(row.get(0)?), end: Position(row.get(1)?), hash: hash(row, 2)? })
+            })
+            .optional()?
+            .ok_or_else(|| Error::unknown(Kind::Vat, vat))?;
+        self.open_spans.put(vat, span);
+        Ok(span)
+    }
+
+    /// Closes `span`, the open one of `vat`, and opens the next; returns the incarnation of the closed one.
+    ///
+    /// The next span has `incarnation`, or the same as before. An empty span is replaced, not closed: two spans cannot begin
+    /// at one position.
+    pub(crate) fn turn_span(
+        &mut self,
+        vat: VatId,
+        span: OpenSpan,
+        incarnation: Option<Incarnation>,
+    ) -> std::result::Result<Incarnation, Fault> {
+        let close = if span.start == span.end {
+            "DELETE FROM spans WHERE vat = ? AND start_position = ? RETURNING incarnation"
+        } else {
+            "UPDATE spans SET open = 0 WHERE vat = ? AND start_position = ? RETURNING incarnation"
+        };
+        let old = self
+            .connection
+            .prepare_cached(close)?
+            .query_row([vat.0, span.start.0], |row| row.get(0).map(Incarnation))?;
+        self.insert_open_span(vat, span.end, incarnation.unwrap_or(old))?;
+        Ok(old)
+    }
+
+    /// Closes the open span of a vat that ends here: nothing can be appended any more.
+    pub(crate) fn close_last_span(&mut self, vat: VatId) -> std::result::Result<(), Fault> {
+        self.open_spans.pop(&vat);
+        self.connection.prepare_cached("UPDATE spans SET open = 0 WHERE vat = ? AND open = 1")?.execute([vat.0])?;
+        Ok(())
+    }
+
+    /// Opens an empty span at `start`.
+    pub(crate) fn insert_open_span(
+        &mut self,
+        vat: VatId,
+        start: Position,
+        incarnation: Incarnation,
+    ) -> std::result::Result<(), Fault> {
+        self.open_spans.pop(&vat);
+        self.connection
+            .prepare_cached(
+                "INSERT INTO spans (vat, start_position, end_position, hash, incarnation, open) \
+                 VALUES (?1, ?2, ?2, ?3, ?4, 1)",
+            )?
+            .execute(params![vat.0, start.0, SpanHash::seed().as_str(), incarnation.0])?;
+        Ok(())
+    }
+}
+
+fn spans(connection: &Connection, vat: VatId) -> rusqlite::Result<Vec<SpanRow>> {
+    connection
+        .prepare_cached(
+            "SELECT start_position, end_position, hash, incarnation, open FROM spans \
+             WHERE vat = ? ORDER BY start_position",
+        )?
+        .query_map([vat.0], |row| {
+            Ok(SpanRow {
+                start: Position(row.get(0)?),
+                end: Position(row.get(1)?),
+                hash: hash(row, 2)?,
+                incarnation: Incarnation(row.get(3)?),
+                state: if row.get(4)? { SpanState::Open } else { SpanState::Closed },
+            })
+        })?
+        .collect()
+}
+
+fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<SpanHash> {
+    let text = row.get_ref(column)?.as_str()?;
+    SpanHash::parse(text).ok_or_else(|| {
+        let reason = format!("`{text}` is not a span hash").into();
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, reason)
+    })
+}

@@ -1,0 +1,115 @@
+//! Tests of the crate, from inside: they reach the connection, to break the file and to make SQLite fail for real.
+//!
+//! Each file is one question. A store is dumped as text ([`dump`]) where two of them are to be the same.
+
+mod crash;
+mod cranks;
+mod failures;
+mod golden;
+mod layers;
+mod modules;
+mod opening;
+mod spans;
+mod vats;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::{CrankRecord, Error, ModuleHash, Position, Storage, VatId, VatstoreWrite};
+
+/// A module's bytes; to storage they are only bytes.
+const WASM: &[u8] = b"\0asm\x01\0\0\0";
+
+/// A store in a directory that goes away with it.
+struct Scratch {
+    // Before the directory, so that the files are closed when it is removed.
+    storage: Storage,
+    dir: TempDir,
+}
+
+impl Scratch {
+    fn new() -> Scratch {
+        let dir = TempDir::new().expect("a temporary directory");
+        Scratch { storage: Storage::open(dir.path()).expect("a new store"), dir }
+    }
+
+    /// Closes the store, which undoes what is not committed, and opens it again.
+    fn reopened(self) -> Scratch {
+        let Scratch { storage, dir } = self;
+        drop(storage);
+        Scratch { storage: Storage::open_existing(dir.path()).expect("the same store"), dir }
+    }
+
+    fn vat(&self, name: &str) -> VatId {
+        let module = ModuleHash::of(WASM);
+        self.storage.put_module(module, "module", WASM).expect("a module");
+        self.storage.create_vat(name, module, "{}").expect("a vat")
+    }
+
+    /// Appends a crank, in the caller's words; the position it got.
+    fn append(&self, vat: VatId, entry: &str, vatstore: &[VatstoreWrite<'_>]) -> Result<Position, Error> {
+        self.storage.append_crank(&CrankRecord { vat, entry: entry.as_bytes(), vatstore })
+    }
+
+    /// The entries in a range, as text.
+    fn texts(&self, vat: VatId, from: u64, to: u64) -> Result<Vec<String>, Error> {
+        let entries = self.storage.transcript(vat, Position(from), Position(to))?;
+        Ok(entries.into_iter().map(|(_, bytes)| String::from_utf8(bytes).expect("text")).collect())
+    }
+}
+
+/// Runs SQL on the storage's own connection, in its open transaction if it has one.
+fn raw(storage: &Storage, sql: &str) {
+    storage.read("run a test's SQL", |session| Ok(session.connection.execute_batch(sql)?)).expect("valid SQL");
+}
+
+/// Runs SQL on a closed store's file.
+fn edit(dir: &Path, sql: &str) {
+    Connection::open(dir.join("store.sqlite")).and_then(|file| file.execute_batch(sql)).expect("valid SQL");
+}
+
+/// All tables with all rows, as text, as this connection sees them.
+fn dump(storage: &Storage) -> String {
+    storage.read("dump", |session| Ok(dump_connection(&session.connection)?)).expect("a readable store")
+}
+
+fn dump_connection(connection: &Connection) -> rusqlite::Result<String> {
+    let mut text = String::new();
+    let mut tables = connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")?;
+    for table in tables.query_map([], |row| row.get::<_, String>(0))? {
+        let table = table?;
+        let columns = connection.prepare(&format!("SELECT * FROM {table}"))?.column_count();
+        let order = (1..=columns).map(|column| column.to_string()).collect::<Vec<_>>().join(", ");
+        let mut rows = connection.prepare(&format!("SELECT * FROM {table} ORDER BY {order}"))?;
+        let mut rows = rows.query([])?;
+        while let Some(row) = rows.next()? {
+            write!(text, "{table}").expect("a string");
+            for column in 0..columns {
+                write!(text, " {:?}", row.get_ref(column)?).expect("a string");
+            }
+            text.push('\n');
+        }
+    }
+    Ok(text)
+}
+
+/// A small generator of repeatable numbers (xorshift64*), for tests that walk many cases.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % limit
+    }
+}
+
+/// A storage is shared between the warehouse's threads.
+const _: fn() = || {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Storage>();
+};

@@ -1,0 +1,156 @@
+//! Transcripts: one entry per delivery, appended with everything else that its crank changed.
+//!
+//! Invariant: the entries of a vat have the positions from 0 to the end of its open span, without gap, but for what pruning
+//! removed from closed spans.
+
+use std::collections::VecDeque;
+
+use rusqlite::{Connection, params};
+
+use crate::Result;
+use crate::error::{Error, Fault};
+use crate::id::{Position, VatId};
+use crate::session::Session;
+use crate::span::OpenSpan;
+use crate::storage::Storage;
+use crate::vatstore::{VatstoreWrite, apply};
+
+/// Entries that [`Entries`] fetches at once.
+const CHUNK_ENTRIES: usize = 256;
+/// Bytes after which [`Entries`] stops a fetch early.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What one crank changed.
+#[derive(Clone, Copy, Debug)]
+pub struct CrankRecord<'a> {
+    /// The vat that the delivery went to.
+    pub vat: VatId,
+    /// The transcript entry, opaque.
+    pub entry: &'a [u8],
+    /// Changes to the vat's storage, applied in order.
+    pub vatstore: &'a [VatstoreWrite<'a>],
+}
+
+impl Storage {
+    /// Adds an entry to a vat's transcript and applies the crank's changes to the vat's storage; returns its position.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`] for a vat that is unknown or terminated; [`Error::TooLarge`]; [`Error::Full`], [`Error::Io`],
+    /// [`Error::Poisoned`].
+    pub fn append_crank(&self, crank: &CrankRecord<'_>) -> Result<Position> {
+        self.write("append a crank", |session| append(session, crank))
+    }
+
+    /// The entries of `vat` at `from` and after, before `to` or the newest, oldest first.
+    ///
+    /// They are fetched in chunks, between which the storage serves others; what the caller does with an entry blocks nobody.
+    /// The first error ends the iteration; [`Error::MissingEntry`] tells of a hole.
+    pub fn entries(&self, vat: VatId, from: Position, to: Position) -> Entries<'_> {
+        Entries { storage: self, vat, next: from, to, chunk: VecDeque::new(), more: true }
+    }
+
+    /// The same entries, all in memory at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingEntry`], [`Error::Damaged`], [`Error::Io`], [`Error::Poisoned`].
+    pub fn transcript(&self, vat: VatId, from: Position, to: Position) -> Result<Vec<(Position, Vec<u8>)>> {
+        self.entries(vat, from, to).collect()
+    }
+}
+
+fn append(session: &mut Session, crank: &CrankRecord<'_>) -> std::result::Result<Position, Fault> {
+    let vat = crank.vat;
+    let OpenSpan { start, end: position, hash } = session.open_span(vat)?;
+    let grown = OpenSpan { start, end: position.next(), hash: hash.extended(crank.entry) };
+    session
+        .connection
+        .prepare_cached("INSERT INTO transcript (vat, position, entry) VALUES (?, ?, ?)")?
+        .execute(params![vat.0, position.0, crank.entry])?;
+    session
+        .connection
+        .prepare_cached("UPDATE spans SET end_position = ?, hash = ? WHERE vat = ? AND start_position = ?")?
+        .execute(params![grown.end.0, grown.hash.as_str(), vat.0, start.0])?;
+    apply(&session.connection, vat, crank.vatstore)?;
+    session.open_spans.put(vat, grown);
+    Ok(position)
+}
+
+/// Iterator over a vat's entries; see [`Storage::entries`].
+#[derive(Debug)]
+pub struct Entries<'a> {
+    storage: &'a Storage,
+    vat: VatId,
+    /// Position of the next entry to fetch.
+    next: Position,
+    to: Position,
+    chunk: VecDeque<(Position, Vec<u8>)>,
+    more: bool,
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<(Position, Vec<u8>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.chunk.is_empty() && self.more {
+            if let Err(error) = self.fetch() {
+                self.more = false;
+                return Some(Err(error));
+            }
+        }
+        self.chunk.pop_front().map(Ok)
+    }
+}
+
+impl Entries<'_> {
+    fn fetch(&mut self) -> Result<()> {
+        let (vat, from) = (self.vat, self.next);
+        let (chunk, end) = self.storage.read("read a transcript", |session| {
+            let end = end_position(&session.connection, vat)?.min(self.to);
+            Ok((chunk(&session.connection, vat, from, end)?, end))
+        })?;
+        self.chunk = chunk;
+        self.next = match self.chunk.back() {
+            Some((last, _)) => last.next(),
+            None if from < end => return Err(Error::MissingEntry { vat, position: from }),
+            None => from,
+        };
+        self.more = self.next < end;
+        Ok(())
+    }
+}
+
+/// One chunk of entries without gap, from `from` and before `end`; empty if the first one is missing.
+fn chunk(
+    connection: &Connection,
+    vat: VatId,
+    from: Position,
+    end: Position,
+) -> rusqlite::Result<VecDeque<(Position, Vec<u8>)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT position, entry FROM transcript WHERE vat = ? AND position >= ? AND position < ? ORDER BY position",
+    )?;
+    let mut rows = statement.query([vat.0, from.0, end.0])?;
+    let mut chunk = VecDeque::new();
+    let mut bytes = 0;
+    let mut expected = from;
+    while chunk.len() < CHUNK_ENTRIES && bytes < CHUNK_BYTES {
+        let Some(row) = rows.next()? else { break };
+        let (position, entry): (u64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        if Position(position) != expected {
+            break;
+        }
+        bytes += entry.len();
+        chunk.push_back((expected, entry));
+        expected = expected.next();
+    }
+    Ok(chunk)
+}
+
+/// The position after the newest entry of `vat`, by its spans.
+fn end_position(connection: &Connection, vat: VatId) -> rusqlite::Result<Position> {
+    connection
+        .prepare_cached("SELECT coalesce(max(end_position), 0) FROM spans WHERE vat = ?")?
+        .query_row([vat.0], |row| row.get(0).map(Position))
+}

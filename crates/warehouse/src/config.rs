@@ -1,0 +1,64 @@
+//! How a warehouse is run. All of it is local to a host: none of it can influence what a vat computes.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use vat_image::{Check, RestoreMethod};
+
+/// Where the policy of a warehouse is set.
+#[derive(Debug, Clone)]
+pub struct WarehouseConfig {
+    /// Vats kept in memory. Leased vats are never evicted, so more may be there while more are leased.
+    pub resident_max: NonZeroUsize,
+    /// Bytes of memory that resident vats may have changed since they were paged in, all together; `None` for no limit.
+    pub resident_bytes_max: Option<u64>,
+    /// Page-ins that run at the same time.
+    pub page_ins_max: NonZeroUsize,
+    /// A vat that stays resident is snapshotted after this many deliveries, so that a crash replays no more than these.
+    pub snapshot_interval: u64,
+    /// States of evicted vats whose place in the page store is remembered, to spare the store a look-up.
+    pub recent_states_max: NonZeroUsize,
+    /// Evictions in which the dirty-page tracker is checked against a full comparison: one in this many; 0 for none.
+    pub check_one_in: u64,
+    /// How heap images get into memory.
+    pub restore: RestoreMethod,
+    /// How changed pages are found.
+    pub tracking: Tracking,
+    /// Where compiled code is kept; `None` for `code` inside the data directory.
+    pub code_cache: Option<PathBuf>,
+    /// Bytes of compiled code kept in memory.
+    pub code_bytes_max: usize,
+}
+
+impl Default for WarehouseConfig {
+    fn default() -> Self {
+        WarehouseConfig {
+            resident_max: NonZeroUsize::new(100).expect("not zero"),
+            resident_bytes_max: None,
+            page_ins_max: NonZeroUsize::new(2).expect("not zero"),
+            snapshot_interval: 200,
+            recent_states_max: NonZeroUsize::new(4_096).expect("not zero"),
+            check_one_in: 1_000,
+            restore: RestoreMethod::Map,
+            tracking: Tracking::Best,
+            code_cache: None,
+            code_bytes_max: 512 << 20,
+        }
+    }
+}
+
+/// How changed pages are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tracking {
+    /// By the best way this machine has.
+    Best,
+    /// By comparing all pages with the image: works everywhere, costs as much as the heap is large.
+    Compare,
+}
+
+impl WarehouseConfig {
+    /// Whether the `nth` capture is one that is checked.
+    pub(crate) fn check(&self, nth: u64) -> Check {
+        if self.check_one_in != 0 && nth.is_multiple_of(self.check_one_in) { Check::Always } else { Check::Never }
+    }
+}

@@ -1,0 +1,75 @@
+//! What can go wrong with a vat on the host's side. A guest's fault is not here: it is an outcome in a [`Report`](crate::Report).
+
+use crate::name::VatName;
+use crate::replay::Divergence;
+
+/// The host's failure. The crank in which it happened left no trace, and may be tried again unless it says otherwise.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such vat.
+    #[error("there is no vat {0}; `vats list` shows which there are")]
+    UnknownVat(String),
+    /// There is no such module.
+    #[error("there is no module {0}; install it first")]
+    UnknownModule(String),
+    /// A vat of that name lives.
+    #[error("there is already a vat {0}; choose another name, or terminate it first")]
+    DuplicateVat(VatName),
+    /// The name is taken by another module.
+    #[error("there is already another module {0}; choose another name")]
+    DuplicateModule(String),
+    /// The vat was not created because its `startVat` faulted.
+    #[error("the vat {vat} was not created, since its start faulted: {fault}")]
+    StartFaulted {
+        /// Its name.
+        vat: VatName,
+        /// The fault.
+        fault: vat_abi::VatFault,
+    },
+    /// A replay of the vat's transcript differed from the record; the vat is quarantined and takes no deliveries.
+    #[error("the vat {vat} is quarantined: {reason}")]
+    Quarantined {
+        /// Its name.
+        vat: String,
+        /// The evidence.
+        reason: String,
+    },
+    /// Just now, a replay differed.
+    #[error("the replay of vat {vat} differs from its transcript at {divergence}; the vat is quarantined")]
+    Diverged {
+        /// Its name.
+        vat: String,
+        /// The evidence.
+        divergence: Box<Divergence>,
+    },
+    /// What is stored of a vat contradicts itself.
+    #[error("the stored state of vat {vat} is damaged: {what}")]
+    Damaged {
+        /// Its name.
+        vat: String,
+        /// What was found.
+        what: String,
+    },
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] vat_engine::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] vat_storage::Error),
+    /// The page store failed.
+    #[error("the page store failed: {0}")]
+    Pages(#[from] vat_image::Error),
+    /// The data directory cannot be made.
+    #[error("cannot use the data directory {path}: {source}")]
+    Directory {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The asynchronous part was called where no tokio runtime is.
+    #[error("a page-in was asked for outside of a tokio runtime, or the runtime is shutting down")]
+    NoRuntime,
+}

@@ -1,0 +1,1 @@
+//! Which vats are in memory.

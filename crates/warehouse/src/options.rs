@@ -1,0 +1,107 @@
+//! What is decided for a vat when it is created, and kept with it.
+//!
+//! Options are part of what decides a delivery's result, so they are durable and travel with the vat. How the warehouse
+//! treats the vat (when it is evicted, when snapshotted) is not here: that is local to a host.
+
+use serde_json::{Value, json};
+use vat_engine::limits::{COMPUTRONS_PER_DELIVERY_DEFAULT, MEMORY_PAGES_DEFAULT, MEMORY_PAGES_MAX};
+
+use crate::name::VatName;
+
+/// A vat's options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VatOptions {
+    /// Computrons that one delivery may use.
+    pub computrons_per_delivery: u64,
+    /// Wasm pages (64 KiB) that its memory may have; at most 65,536.
+    pub memory_pages_max: u32,
+}
+
+impl Default for VatOptions {
+    fn default() -> Self {
+        VatOptions {
+            computrons_per_delivery: COMPUTRONS_PER_DELIVERY_DEFAULT,
+            memory_pages_max: MEMORY_PAGES_DEFAULT,
+        }
+    }
+}
+
+/// Options as they are kept: with what is fixed by the vat's creation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeptOptions {
+    pub(crate) options: VatOptions,
+    /// The root of the vat's randomness.
+    pub(crate) seed: [u8; 32],
+    /// The engine's rules under which its transcript was made.
+    pub(crate) rules: u32,
+}
+
+impl KeptOptions {
+    /// Those of a vat that is created now.
+    pub(crate) fn new(name: &VatName, options: VatOptions) -> KeptOptions {
+        let memory_pages_max = options.memory_pages_max.min(MEMORY_PAGES_MAX);
+        KeptOptions {
+            options: VatOptions { memory_pages_max, ..options },
+            seed: name.seed(),
+            rules: vat_engine::RULES_VERSION,
+        }
+    }
+
+    /// The seed of one crank's randomness.
+    pub(crate) fn crank_seed(&self, incarnation: u32, position: u64) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.seed);
+        hasher.update(&incarnation.to_le_bytes()).update(&position.to_le_bytes());
+        *hasher.finalize().as_bytes()
+    }
+
+    /// The JSON that is stored.
+    pub(crate) fn encode(&self) -> String {
+        json!({
+            "computrons_per_delivery": self.options.computrons_per_delivery,
+            "memory_pages_max": self.options.memory_pages_max,
+            "rules": self.rules,
+            "seed": blake3::Hash::from_bytes(self.seed).to_hex().as_str(),
+        })
+        .to_string()
+    }
+
+    /// From stored JSON; `None` if it is not what [`KeptOptions::encode`] writes.
+    pub(crate) fn decode(text: &str) -> Option<KeptOptions> {
+        let value: Value = serde_json::from_str(text).ok()?;
+        Some(KeptOptions {
+            options: VatOptions {
+                computrons_per_delivery: value.get("computrons_per_delivery")?.as_u64()?,
+                memory_pages_max: value.get("memory_pages_max")?.as_u64()?.try_into().ok()?,
+            },
+            seed: *blake3::Hash::from_hex(value.get("seed")?.as_str()?).ok()?.as_bytes(),
+            rules: value.get("rules")?.as_u64()?.try_into().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_options_read_back() {
+        let name: VatName = "alice".parse().unwrap();
+        let options = VatOptions { computrons_per_delivery: 7, memory_pages_max: 9 };
+        let kept = KeptOptions::new(&name, options);
+        assert_eq!(KeptOptions::decode(&kept.encode()), Some(kept.clone()));
+        assert_eq!(KeptOptions::decode("{}"), None);
+        assert_eq!(KeptOptions::decode(""), None);
+    }
+
+    #[test]
+    fn every_crank_has_its_own_seed() {
+        let kept = KeptOptions::new(&"alice".parse().unwrap(), VatOptions::default());
+        let other = KeptOptions::new(&"bob".parse().unwrap(), VatOptions::default());
+        let seeds = [kept.crank_seed(0, 0), kept.crank_seed(0, 1), kept.crank_seed(1, 0), other.crank_seed(0, 0)];
+        for (i, a) in seeds.iter().enumerate() {
+            for b in &seeds[i + 1..] {
+                assert_ne!(a, b);
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What a warehouse counts. Node-local: no count may influence anything.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The counters of a warehouse.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) deliveries: Counter,
+    pub(crate) faults: Counter,
+    pub(crate) page_ins: Counter,
+    pub(crate) replayed: Counter,
+    pub(crate) evictions: Counter,
+    pub(crate) captures: Counter,
+    pub(crate) pages_written: Counter,
+    pub(crate) fallbacks: Counter,
+    pub(crate) disagreements: Counter,
+    pub(crate) quarantined: Counter,
+    pub(crate) merges: Counter,
+    pub(crate) syncs: Counter,
+}
+
+/// A count that several threads add to.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds, and answers the count before.
+    pub(crate) fn add(&self, n: u64) -> u64 {
+        self.0.fetch_add(n, Ordering::Relaxed)
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A warehouse's counts since it was opened, and what is in memory now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stats {
+    /// Vats in memory.
+    pub resident_vats: usize,
+    /// Bytes of memory that resident vats have for themselves: pages that differ from their images.
+    pub resident_bytes: u64,
+    /// Modules whose code is in memory.
+    pub modules_in_memory: usize,
+    /// Bytes of that code.
+    pub code_bytes: usize,
+    /// Deliveries made, replays not counted.
+    pub deliveries: u64,
+    /// Those among them that faulted.
+    pub faults: u64,
+    /// Vats brought into memory.
+    pub page_ins: u64,
+    /// Deliveries replayed for them.
+    pub replayed: u64,
+    /// Vats evicted.
+    pub evictions: u64,
+    /// States captured, at eviction or in between.
+    pub captures: u64,
+    /// Pages written to the page store by captures.
+    pub pages_written: u64,
+    /// Snapshots that could not be read, so that an older one, or birth, was used.
+    pub fallbacks: u64,
+    /// Captures in which a check found the tracker to have missed a page.
+    pub disagreements: u64,
+    /// Vats quarantined.
+    pub quarantined: u64,
+    /// Images merged in the background.
+    pub merges: u64,
+    /// Times the page store was synced to disk.
+    pub syncs: u64,
+}

@@ -1,0 +1,106 @@
+//! Verification: a vat's whole transcript is replayed from birth beside its stored state, and the two are compared.
+//!
+//! The replay starts from the module's own code, not from its birth image, and runs every delivery, the faulted ones too (on
+//! a copy, since a fault leaves an instance that cannot go on). Equal means: every syscall, outcome and computron count is as
+//! recorded, and the heap's bytes and globals at the end are those of the vat as the warehouse would page it in. Nothing is
+//! changed by it.
+
+use std::fmt;
+
+use vat_engine::VatInstance;
+
+use crate::replay::Divergence;
+
+/// The result of a verification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// Deliveries that were replayed.
+    pub deliveries: u64,
+    /// Computrons they used.
+    pub computrons: u64,
+    /// Bytes of heap that were compared.
+    pub heap_bytes: u64,
+    /// What was found.
+    pub verdict: Verdict,
+}
+
+/// Whether replay and stored state are the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// They are.
+    Identical,
+    /// The replay differs from the transcript.
+    Diverged(Divergence),
+    /// The replay went as recorded, but led to another state.
+    StateDiffers(StateDifference),
+}
+
+/// The first difference between two states.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateDifference {
+    /// The memories have different sizes.
+    Size {
+        /// Bytes of the stored one.
+        stored: usize,
+        /// Bytes of the replayed one.
+        replayed: usize,
+    },
+    /// A byte differs.
+    Byte {
+        /// Its address.
+        address: usize,
+        /// In the stored state.
+        stored: u8,
+        /// In the replayed state.
+        replayed: u8,
+        /// 4 KiB pages that differ, this one included.
+        pages: usize,
+    },
+    /// A mutable global differs.
+    Globals,
+}
+
+impl Verdict {
+    /// Whether it is [`Verdict::Identical`].
+    pub fn is_identical(&self) -> bool {
+        matches!(self, Verdict::Identical)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Identical => f.write_str("identical"),
+            Verdict::Diverged(divergence) => write!(f, "different at {divergence}"),
+            Verdict::StateDiffers(StateDifference::Size { stored, replayed }) => {
+                write!(f, "different: the stored heap has {stored} bytes, the replayed one {replayed}")
+            }
+            Verdict::StateDiffers(StateDifference::Byte { address, stored, replayed, pages }) => write!(
+                f,
+                "different: {pages} pages, first at address {address:#x} (stored {stored:#04x}, replayed {replayed:#04x})"
+            ),
+            Verdict::StateDiffers(StateDifference::Globals) => f.write_str("different: globals"),
+        }
+    }
+}
+
+/// Compares all state there is.
+pub(crate) fn compare(stored: &mut VatInstance, replayed: &mut VatInstance) -> Verdict {
+    let (a, b) = (stored.heap(), replayed.heap());
+    if a.len() != b.len() {
+        return Verdict::StateDiffers(StateDifference::Size { stored: a.len(), replayed: b.len() });
+    }
+    if a != b {
+        return Verdict::StateDiffers(first_difference(a, b));
+    }
+    if stored.globals() != replayed.globals() {
+        return Verdict::StateDiffers(StateDifference::Globals);
+    }
+    Verdict::Identical
+}
+
+fn first_difference(a: &[u8], b: &[u8]) -> StateDifference {
+    let pages = a.chunks(4096).zip(b.chunks(4096)).filter(|(x, y)| x != y).count();
+    let address = a.iter().zip(b).position(|(x, y)| x != y).expect("the slices differ");
+    StateDifference::Byte { address, stored: a[address], replayed: b[address], pages }
+}
