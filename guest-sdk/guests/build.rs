@@ -1,20 +1,29 @@
 //! Compiles the example vats and writes the table that the library includes.
 //!
-//! All vats of one target are compiled by one cargo, in parallel; when that fails, once more one by one, so that a
-//! broken vat does not take the others with it. Failures become texts in the table and warnings, never a failed build.
+//! All vats of one target are compiled by one cargo, in parallel; when that fails, once more one by one, so
+//! that a broken vat does not take the others with it. Failures become texts in the table and warnings, never
+//! a failed build.
 //!
-//! The nested cargo's target directory is shared by everything that builds this workspace (debug and release, clippy,
-//! the test kit), because guests are the same for all of them. What the library includes is copied to `OUT_DIR`.
+//! The nested cargo's target directory is shared by everything that builds this workspace (debug and release,
+//! clippy, the test kit), because guests are the same for all of them. What the library includes is copied to
+//! `OUT_DIR`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 use vat_sdk_build::{Built, CCompiler, Error, GuestTarget, Toolchain, VatBuild};
 
-const RUST: &[(&str, GuestTarget)] = &[("counter", GuestTarget::Unknown), ("raw", GuestTarget::Unknown)];
+const RUST: &[(&str, GuestTarget)] = &[
+    ("counter", GuestTarget::Unknown),
+    ("ledger", GuestTarget::Unknown),
+    ("mischief", GuestTarget::Unknown),
+    ("raw", GuestTarget::Unknown),
+    ("search", GuestTarget::Unknown),
+    ("wasi", GuestTarget::Wasip1),
+];
 
 /// Vats in C: the file's name without its ending.
-const C: &[&str] = &[];
+const C: &[&str] = &["c-counter"];
 
 /// What became of each vat, by name. The error is a text already: one failure can be several vats'.
 type Outcomes = BTreeMap<&'static str, Result<Built, String>>;
@@ -47,7 +56,8 @@ fn build_rust(workspace: &Path, target_dir: &Path, outcomes: &mut Outcomes) {
     let of = |target: GuestTarget| -> Vec<&'static str> {
         RUST.iter().filter(|(_, its)| *its == target).map(|(name, _)| *name).collect()
     };
-    let targets: Vec<_> = [GuestTarget::Unknown, GuestTarget::Wasip1].into_iter().filter(|&t| !of(t).is_empty()).collect();
+    let targets: Vec<_> =
+        [GuestTarget::Unknown, GuestTarget::Wasip1].into_iter().filter(|&t| !of(t).is_empty()).collect();
     if let Err(error) = fs::create_dir_all(target_dir) {
         let reason = format!("cannot create {}: {error}", target_dir.display());
         outcomes.extend(RUST.iter().map(|(name, _)| (*name, Err(reason.clone()))));
@@ -132,9 +142,14 @@ fn write_table(outcomes: &Outcomes, out_dir: &Path) {
 
 /// Has cargo repeat this script when something that went into a vat changes.
 fn watch(workspace: &Path, outcomes: &Outcomes) {
-    let manifests = RUST.iter().map(|(name, _)| workspace.join("guest-sdk/examples").join(name).join("Cargo.toml"));
+    let manifests =
+        RUST.iter().map(|(name, _)| workspace.join("guest-sdk/examples").join(name).join("Cargo.toml"));
     let mut files: BTreeSet<PathBuf> = manifests.collect();
-    files.extend(["Cargo.toml", "Cargo.lock", "guest-sdk/Cargo.toml", "guest-sdk/guests/build.rs"].map(|f| workspace.join(f)));
+    files.extend(
+        ["Cargo.toml", "Cargo.lock", "guest-sdk/Cargo.toml", "guest-sdk/guests/build.rs"]
+            .map(|f| workspace.join(f)),
+    );
+    files.extend(C.iter().map(|name| workspace.join("guest-sdk/c").join(name).with_extension("c")));
     files.extend(outcomes.values().flatten().flat_map(|built| built.inputs.iter().cloned()));
     if RUST.iter().any(|(name, _)| outcomes[name].is_err()) {
         files.insert(workspace.join("guest-sdk/guests/retry")); // never exists, so the next build tries again
@@ -159,7 +174,9 @@ fn warn(outcomes: &Outcomes) {
     for reason in reasons {
         let missing = outcomes.iter().filter(|(_, outcome)| outcome.as_ref().err() == Some(reason));
         let names: Vec<_> = missing.map(|(name, _)| *name).collect();
-        let summary = reason.lines().next().unwrap_or_default();
-        println!("cargo::warning=no example vat {}: {summary}", names.join(", "));
+        let mut lines = reason.lines();
+        let summary = lines.next().unwrap_or_default();
+        let detail = lines.find(|line| line.contains("error")).unwrap_or_default();
+        println!("cargo::warning=no example vat {}: {summary} {detail}", names.join(", "));
     }
 }

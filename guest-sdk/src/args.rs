@@ -1,7 +1,7 @@
 //! A message's method and arguments, taken one by one.
 //!
-//! The generated code asks for each parameter by the name that the author gave it, so that an error can say which one it is
-//! about. All errors here are the caller's and reject the caller's promise.
+//! The generated code asks for each parameter by the name that the author gave it, so that an error can say
+//! which one it is about. All errors here are the caller's and reject the caller's promise.
 
 use crate::marshal::{self, Body};
 use crate::{Error, Result, Vat};
@@ -31,9 +31,9 @@ impl Args {
             return Err(Error::type_error(format!("this vat has no object {target}")));
         }
         let body = Body::parse(methargs).map_err(|error| error.within("the message"))?;
-        let (method, values) = body
-            .into_method_and_arguments()
-            .ok_or_else(|| Error::type_error("a message is an array of a method's name and an array of arguments"))?;
+        let (method, values) = body.into_method_and_arguments().ok_or_else(|| {
+            Error::type_error("a message is an array of a method's name and an array of arguments")
+        })?;
         Ok(Args { method, count: values.len(), values: values.into_iter() })
     }
 

@@ -1,8 +1,8 @@
 //! What a method returns when it cannot do what it was asked: the reason of a rejection.
 //!
-//! An [`Error`] is data that crosses to another vat: a name and a message, as JavaScript's errors have, and nothing else.
-//! It has no source and no backtrace. Like `anyhow::Error` it converts from every error type, and for that
-//! it is none itself.
+//! An [`Error`] is data that crosses to another vat: a name and a message, as JavaScript's errors have, and
+//! nothing else. It has no source and no backtrace. Like `anyhow::Error` it converts from every error type,
+//! and for that it is none itself.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -42,7 +42,8 @@ impl Error {
         Error::named("TypeError", message)
     }
 
-    /// An error of any name. JavaScript vats know `RangeError`, `ReferenceError` and a few more, and read others as `Error`.
+    /// An error of any name. JavaScript vats know `RangeError`, `ReferenceError` and a few more, and read
+    /// others as `Error`.
     pub fn named(name: impl Into<String>, message: impl Into<String>) -> Error {
         Error { name: name.into(), message: message.into() }
     }

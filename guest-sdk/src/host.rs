@@ -1,14 +1,18 @@
 //! The seam between the vat and its host: the five imports and the one export.
 //!
-//! All of the SDK's `unsafe` code is here and in nothing else of it: calls of imported functions, and the unmangled
-//! export. Above this file the host is five safe functions on byte slices.
+//! All of the SDK's `unsafe` code is here and in nothing else of it: calls of imported functions, and the
+//! unmangled export. Above this file the host is five safe functions on byte slices.
 //!
-//! Invariant: a pointer that goes to the host points to a live buffer of at least the length that goes with it. The host checks
-//! pointers against the memory's bounds, not against Rust's; this file is what makes them right.
+//! Invariant: a pointer that goes to the host points to a live buffer of at least the length that goes with
+//! it. The host checks pointers against the memory's bounds, not against Rust's; this file is what makes them
+//! right.
 //!
 //! It knows nothing of JSON. Outside wasm there is no host, and [`crate::native`] stands in.
 
-#![cfg_attr(target_family = "wasm", expect(unsafe_code, reason = "the host is reached through imported functions"))]
+#![cfg_attr(
+    target_family = "wasm",
+    expect(unsafe_code, reason = "the host is reached through imported functions")
+)]
 
 #[cfg(target_family = "wasm")]
 mod imports {
@@ -64,8 +68,8 @@ pub(crate) fn fail(message: &str) {
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::native::{delivery, fail, log, syscall};
 
-/// Exports `vat_deliver` for a root object. `#[vat]` writes this; only an author who implements [`Vat`](crate::Vat) by
-/// hand calls it.
+/// Exports `vat_deliver` for a root object. `#[vat]` writes this; only an author who implements
+/// [`Vat`](crate::Vat) by hand calls it.
 #[macro_export]
 macro_rules! export_vat {
     ($root:ty) => {

@@ -1,7 +1,7 @@
 //! Rust values as capdata, and back: serde on one side, smallcaps on the other.
 //!
-//! *Smallcaps* is how JavaScript vats write their values: `#` and then JSON, in which strings with a special first character
-//! stand for what JSON lacks (see `text`), and references are indices into the slots.
+//! *Smallcaps* is how JavaScript vats write their values: `#` and then JSON, in which strings with a special
+//! first character stand for what JSON lacks (see `text`), and references are indices into the slots.
 //!
 //! ```text
 //!   (7u64, u64::MAX, "+1", (), remote)   ◄── serde ──►   [7, "+18446744073709551615", "!+1", "#undefined", "$0"]
@@ -19,9 +19,9 @@
 //! | bytes | an array of numbers |
 //! | [`Remote`](crate::Remote), [`Promise`](crate::Promise) | `"$0"`, `"&0"`, and a slot |
 //!
-//! Reading is strict: what smallcaps reserves, symbols and tagged records are errors, never taken for strings. A struct whose fields
-//! all have defaults may be left out by the caller. `serde_json::Value` reads any data without references or bigints
-//! beyond 64 bits.
+//! Reading is strict: what smallcaps reserves, symbols and tagged records are errors, never taken for
+//! strings. A struct whose fields all have defaults may be left out by the caller. `serde_json::Value` reads
+//! any data without references or bigints beyond 64 bits.
 
 mod decode;
 mod encode;
@@ -55,7 +55,11 @@ pub(crate) fn call<T: Serialize + ?Sized>(method: &str, arguments: &T) -> Result
     let arguments = match arguments.serialize(encode::Encoder(&mut slots))? {
         Value::Array(arguments) => arguments,
         Value::String(text) if text == UNDEFINED => Vec::new(),
-        other => return Err(Error::type_error(format!("the arguments of {method} are {other}, which is no list"))),
+        other => {
+            return Err(Error::type_error(format!(
+                "the arguments of {method} are {other}, which is no list"
+            )));
+        }
     };
     let message = Value::from(vec![Value::from(text::escape(method)), Value::Array(arguments)]);
     Ok(CapData { body: format!("#{message}"), slots: slots.list })
@@ -83,7 +87,8 @@ pub(crate) struct Body {
 
 impl Body {
     pub(crate) fn parse(data: &CapData) -> Result<Body> {
-        let json = data.body.strip_prefix('#').ok_or_else(|| Error::type_error("the body is not smallcaps"))?;
+        let json =
+            data.body.strip_prefix('#').ok_or_else(|| Error::type_error("the body is not smallcaps"))?;
         let value = serde_json::from_str(json)
             .map_err(|error| Error::type_error(format!("the body is not smallcaps: {error}")))?;
         Ok(Body { value, slots: data.slots.as_slice().into() })

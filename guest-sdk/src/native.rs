@@ -1,8 +1,8 @@
 //! The host where there is none: outside wasm.
 //!
-//! A vat's crate also compiles for the machine it is written on, so that its plain functions can be tested there and
-//! editors understand it. What needs a host panics with directions; this crate's own tests bring a small one
-//! along, per thread. It does not run vats: `vat-testkit` does, in the real engine.
+//! A vat's crate also compiles for the machine it is written on, so that its plain functions can be tested
+//! there and editors understand it. What needs a host panics with directions; this crate's own tests bring a
+//! small one along, per thread. It does not run vats: `vat-testkit` does, in the real engine.
 
 #[cfg(test)]
 pub(crate) use fake::Fake;

@@ -1,8 +1,9 @@
 //! Tells the host why the vat panics.
 //!
-//! `panicked at src/lib.rs:12: the message`: the file as the compiler was given it (build with remapped paths, as
-//! `vat-sdk-build` does, and it is the same everywhere), no column, no backtrace, nothing that depends on the host. After the
-//! hook Rust aborts, which is a wasm trap, and the host records the message instead of the bare trap.
+//! `panicked at src/lib.rs:12: the message`: the file as the compiler was given it (build with remapped
+//! paths, as `vat-sdk-build` does, and it is the same everywhere), no column, no backtrace, nothing that
+//! depends on the host. After the hook Rust aborts, which is a wasm trap, and the host records the message
+//! instead of the bare trap.
 
 #[cfg(target_family = "wasm")]
 pub(crate) fn report_to_host() {

@@ -1,10 +1,10 @@
 //! References: objects of other vats, and promises.
 //!
-//! This is the first form: a reference is a value that can be held, compared, passed and called. The vat keeps every
-//! reference it ever got; counting them and letting go belongs here when it comes.
+//! This is the first form: a reference is a value that can be held, compared, passed and called. The vat
+//! keeps every reference it ever got; counting them and letting go belongs here when it comes.
 //!
-//! In serde's eyes a reference is a newtype of a secret name around its text, which is how [`crate::marshal`] tells
-//! it from a string and moves it to the slots. Other formats (JSON in vatstore) see the text.
+//! In serde's eyes a reference is a newtype of a secret name around its text, which is how [`crate::marshal`]
+//! tells it from a string and moves it to the slots. Other formats (JSON in vatstore) see the text.
 
 use crate::marshal::{self, REFERENCE, from_capdata};
 use crate::{Error, Result, syscall};
@@ -79,8 +79,8 @@ impl Remote {
         &self.0
     }
 
-    /// Sends a message and returns the promise for its answer. `arguments` is a tuple or a sequence: `&()` for none,
-    /// `&(argument,)` for one.
+    /// Sends a message and returns the promise for its answer. `arguments` is a tuple or a sequence: `&()`
+    /// for none, `&(argument,)` for one.
     ///
     /// # Errors
     /// The arguments are of another shape or cannot be marshalled, or the host carries no messages.
@@ -171,7 +171,9 @@ impl<'de> Deserialize<'de> for Promise {
         let vref = deserializer.deserialize_newtype_struct(REFERENCE, Reference("a promise"))?;
         match vref.kind() {
             RefKind::Promise => Ok(Promise(vref)),
-            RefKind::Object | RefKind::Device => Err(serde::de::Error::custom("expected a promise, got an object")),
+            RefKind::Object | RefKind::Device => {
+                Err(serde::de::Error::custom("expected a promise, got an object"))
+            }
         }
     }
 }
@@ -186,7 +188,10 @@ impl<'de> Visitor<'de> for Reference {
         f.write_str(self.0)
     }
 
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Vref, D::Error> {
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> std::result::Result<Vref, D::Error> {
         Vref::deserialize(deserializer)
     }
 }

@@ -1,9 +1,10 @@
 //! Syscalls, one function each: what a vat can ask of its host.
 //!
-//! Authors mostly use what is built on these: return values, [`Remote`](crate::Remote), [`vatstore`](crate::vatstore).
+//! Authors mostly use what is built on these: return values, [`Remote`](crate::Remote),
+//! [`vatstore`](crate::vatstore).
 //!
-//! The host may answer with an error, for instance a host without a kernel to a message. Naming a reference that the vat
-//! does not have is no error but a fault: the delivery ends there.
+//! The host may answer with an error, for instance a host without a kernel to a message. Naming a reference
+//! that the vat does not have is no error but a fault: the delivery ends there.
 
 use crate::{Error, Result, host};
 use vat_abi::{CapData, Message, Resolution, Syscall, SyscallResult, Vref};

@@ -8,11 +8,13 @@
 //! ```
 //!
 //! Invariants:
-//! - The root exists from a successful `startVat` on, and is borrowed only within a delivery: syscalls cannot re-enter.
-//! - What a caller got wrong rejects the caller's promise. A status other than 0 means that the host sent something that this
-//!   SDK does not understand, or that the vat could not start.
+//! - The root exists from a successful `startVat` on, and is borrowed only within a delivery: syscalls cannot
+//!   re-enter.
+//! - What a caller got wrong rejects the caller's promise. A status other than 0 means that the host sent
+//!   something that this SDK does not understand, or that the vat could not start.
 //!
-//! Garbage collection deliveries are accepted and ignored: the only export is the root object, and imports are kept.
+//! Garbage collection deliveries are accepted and ignored: the only export is the root object, and imports
+//! are kept.
 
 use crate::args::Args;
 use crate::remote::Settled;
@@ -59,12 +61,12 @@ pub fn enter<V: Vat>(len: usize) -> i32 {
     };
     match delivery {
         Delivery::StartVat(parameters) => start::<V>(&parameters),
-        delivery => ROOT.with_borrow_mut(|root| {
-            match root.as_mut().and_then(|root| root.downcast_mut::<V>()) {
+        delivery => {
+            ROOT.with_borrow_mut(|root| match root.as_mut().and_then(|root| root.downcast_mut::<V>()) {
                 Some(root) => react(root, delivery),
                 None => fail("a delivery arrived before startVat"),
-            }
-        }),
+            })
+        }
     }
 }
 
@@ -99,7 +101,8 @@ fn react<V: Vat>(root: &mut V, delivery: Delivery) -> i32 {
 
 /// Runs the method; tells whoever waits. An error that nobody waits for would vanish, so it is logged.
 fn answer<V: Vat>(root: &mut V, target: &Vref, message: Message) -> i32 {
-    let outcome = Args::message(target, &message.methargs).and_then(|args| root.dispatch(args)).and_then(settling);
+    let outcome =
+        Args::message(target, &message.methargs).and_then(|args| root.dispatch(args)).and_then(settling);
     let resolution = match (message.result, outcome) {
         (Some(promise), Ok(data)) => Resolution::fulfilled(promise, data),
         (Some(promise), Err(error)) => Resolution::rejected(promise, error.to_capdata()),

@@ -1,10 +1,11 @@
 //! The vat's own storage: texts under text keys, kept by the host outside the heap.
 //!
-//! It survives what the heap does not, an upgrade of the vat's code, and it is where bulk data belongs that is seldom read.
-//! Each call is a recorded syscall; the heap is much faster. What a delivery wrote takes effect with the delivery, or not at all.
+//! It survives what the heap does not, an upgrade of the vat's code, and it is where bulk data belongs that
+//! is seldom read. Each call is a recorded syscall; the heap is much faster. What a delivery wrote takes
+//! effect with the delivery, or not at all.
 //!
-//! Keys are ordered by their UTF-8 bytes; their length and the values' is limited by [`vat_abi::limits`]. Breaking a limit, or
-//! using the empty key, fails the delivery, and so does a host that reports an error.
+//! Keys are ordered by their UTF-8 bytes; their length and the values' is limited by [`vat_abi::limits`].
+//! Breaking a limit, or using the empty key, fails the delivery, and so does a host that reports an error.
 
 use crate::{Result, syscall};
 use serde::Serialize;
@@ -53,7 +54,8 @@ pub fn set_json<T: Serialize>(key: &str, value: &T) -> Result<()> {
     Ok(())
 }
 
-/// The keys that begin with `prefix`, in their order. Each step is a syscall, and sees what was written before it.
+/// The keys that begin with `prefix`, in their order. Each step is a syscall, and sees what was written
+/// before it.
 pub fn keys(prefix: &str) -> impl Iterator<Item = String> {
     let prefix = prefix.to_owned();
     let is_first = |key: &String| !key.is_empty() && get(key).is_some();

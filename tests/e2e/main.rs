@@ -1,1 +1,6 @@
-//! End-to-end tests.
+//! End-to-end tests of the whole warehouse, in one binary, since every further one links wasmtime again.
+
+mod oracle;
+mod residency;
+mod scenario;
+mod tidy;

@@ -73,7 +73,8 @@ pub(crate) fn wasmtime_config(memories: Arc<dyn wasmtime::MemoryCreator>) -> Con
     config.wasm_features(WasmFeatures::from_bits_truncate(features().bits()), true);
 
     // Stack: `prepare` counts logical depth and traps long before this limit.
-    config.max_wasm_stack(NATIVE_STACK_BYTES);
+    // The second setting is for stacks that are not used here, and may not be smaller than the first.
+    config.max_wasm_stack(NATIVE_STACK_BYTES).async_stack_size(NATIVE_STACK_BYTES);
 
     // Memory: our ranges, which never move. `memory_init_cow` panics with a creator of one's own (wasmtime #10740),
     // and there is nothing left for it to do: `prepare` leaves no active data segment.

@@ -69,6 +69,7 @@ pub struct VatInstance {
     stack: Global,
     deliver: TypedFunc<i32, i32>,
     globals: Vec<Global>,
+    memory_pages_max: u32,
     /// What the memory was mapped from: dirty pages are those that differ from it.
     mapped: Image,
     /// The newest captured image; a capture adds a layer to it.
@@ -161,6 +162,7 @@ impl VatInstance {
             stack,
             deliver,
             globals,
+            memory_pages_max,
             spent: false,
         })
     }
@@ -230,6 +232,24 @@ impl VatInstance {
             .map_err(failed("save the pages that changed"))?;
         self.captured = captured.image.clone();
         Ok(Capture { state: HeapState { image: captured.image, globals }, stats: captured.stats })
+    }
+
+    /// Another instance in the same state, by copying the whole heap: for trying out what leaves an instance spent.
+    ///
+    /// # Errors
+    /// If memory for it cannot be had, or this instance is spent.
+    pub fn duplicate(&mut self, engine: &Engine) -> Result<VatInstance, Error> {
+        if self.spent {
+            return Err(Error::Spent);
+        }
+        let mut copy = VatInstance::new(engine, &self.module, self.memory_pages_max, None)?;
+        let missing = self.memory.size(&self.store) - copy.memory.size(&copy.store);
+        copy.memory
+            .grow(&mut copy.store, missing)
+            .map_err(|e| Error::Engine { what: "grow the copy of a memory", reason: format!("{e:#}") })?;
+        copy.memory.data_mut(&mut copy.store).copy_from_slice(self.memory.data(&self.store));
+        copy.set_globals(&self.globals())?;
+        Ok(copy)
     }
 
     /// The linear memory's bytes.

@@ -82,6 +82,12 @@ pub enum Error {
         /// Bytes that were reserved, or made accessible.
         range_bytes: usize,
     },
+    /// The handler for SIGBUS could not be installed.
+    #[error("could not install the handler for SIGBUS: {source}")]
+    Signals {
+        /// Why it failed.
+        source: io::Error,
+    },
     /// A dirty-page tracker could not look at the page tables.
     #[error("could not read the page tables with {tracker}: {source}")]
     Tracker {

@@ -20,6 +20,7 @@ use crate::{
     Error, HeapRoot, HeapTree, PageProof, PageSet,
     layer::{Found, Layer, LayerLocation, RunContent},
     page::{HEAP_PAGES_MAX, PAGE_BYTES, PageBytes, PageHash, PageNo, ZERO_PAGE},
+    page_set::PageRun,
     plan::RestorePlan,
     store::PageStore,
 };
@@ -47,6 +48,10 @@ pub(crate) struct Extent {
 impl Extent {
     pub(crate) fn end(&self) -> u32 {
         self.first + self.count
+    }
+
+    pub(crate) fn pages(&self) -> PageRun {
+        PageRun { first: self.first, count: self.count }
     }
 
     /// The part of the extent that begins at a page inside it, of at most `count` pages.

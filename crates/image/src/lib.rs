@@ -25,9 +25,13 @@ compile_error!("vat-image needs a 64-bit Unix: a heap of 4 GiB is addressed dire
 mod capture;
 mod disk;
 mod error;
+#[cfg(any(test, feature = "fault-injection"))]
+pub mod fault;
+mod fault_context;
 mod heap_root;
 mod image;
 mod layer;
+mod limits;
 mod mapping;
 mod merge;
 mod page;
@@ -40,9 +44,11 @@ mod tracker;
 pub use capture::{CaptureStats, Captured, Check, capture};
 pub use disk::{Disk, RealDisk};
 pub use error::{DamagedPart, Error};
+pub use fault_context::FaultContext;
 pub use heap_root::{HeapRoot, HeapTree, PageProof};
 pub use image::Image;
 pub use layer::{FORMAT_VERSION, Layer, LayerLocation, Run, RunContent};
+pub use limits::{MapBudget, install_sigbus_reporter, map_budget};
 pub use merge::{MergePolicy, merge};
 pub use page::{HEAP_PAGES_MAX, PAGE_BYTES, PageBytes, PageHash, PageNo};
 pub use page_set::{PageRun, PageSet};

@@ -11,7 +11,11 @@
 #[cfg(target_os = "linux")]
 mod page_tables;
 mod range;
+#[cfg(target_os = "linux")]
+mod sigbus;
 
 #[cfg(target_os = "linux")]
 pub(crate) use page_tables::{Category, Query, Region, scan};
 pub(crate) use range::{FileMap, Range};
+#[cfg(target_os = "linux")]
+pub(crate) use sigbus::install as install_sigbus_handler;

@@ -74,7 +74,9 @@ pub enum Error {
         source: Box<dyn StdError + Send + Sync>,
     },
     /// An earlier write failed; nothing that was not committed before it is in the store.
-    #[error("the storage stopped after a failed write ({cause}): open the store again to go on from its last commit")]
+    #[error(
+        "the storage stopped after a failed write ({cause}): open the store again to go on from its last commit"
+    )]
     Poisoned {
         /// The message of that earlier failure.
         cause: String,
@@ -106,7 +108,9 @@ pub enum Error {
         user: String,
     },
     /// The transcript has a hole: the entry was pruned or lost.
-    #[error("the transcript of vat {vat} has no entry at position {position}: import that span from an archive")]
+    #[error(
+        "the transcript of vat {vat} has no entry at position {position}: import that span from an archive"
+    )]
     MissingEntry {
         /// The vat.
         vat: VatId,

@@ -24,13 +24,15 @@ impl Storage {
     ///
     /// [`Error::Full`](crate::Error::Full), [`Error::Io`](crate::Error::Io), [`Error::Poisoned`](crate::Error::Poisoned).
     pub fn host_put(&self, key: &str, value: Option<&[u8]>) -> Result<()> {
-        self.write("write host metadata", |session| {
+        self.write_checked("write host metadata", |session| {
             match value {
                 Some(value) => session
                     .connection
                     .prepare_cached("INSERT OR REPLACE INTO host (key, value) VALUES (?, ?)")?
                     .execute(params![key, value])?,
-                None => session.connection.prepare_cached("DELETE FROM host WHERE key = ?")?.execute([key])?,
+                None => {
+                    session.connection.prepare_cached("DELETE FROM host WHERE key = ?")?.execute([key])?
+                }
             };
             Ok(())
         })

@@ -34,10 +34,10 @@ impl Storage {
     ///
     /// [`Error::Full`], [`Error::Io`], [`Error::Poisoned`].
     pub fn add_layer(&self, segment: u32, offset: u64, bytes: u64) -> Result<LayerId> {
-        self.write("add a layer", |session| {
-            let mut statement = session
-                .connection
-                .prepare_cached("INSERT INTO layers (segment, offset, bytes) VALUES (?, ?, ?) RETURNING id")?;
+        self.write_checked("add a layer", |session| {
+            let mut statement = session.connection.prepare_cached(
+                "INSERT INTO layers (segment, offset, bytes) VALUES (?, ?, ?) RETURNING id",
+            )?;
             Ok(statement.query_row(params![segment, offset, bytes], |row| row.get(0).map(LayerId))?)
         })
     }
@@ -48,7 +48,7 @@ impl Storage {
     ///
     /// [`Error::Unknown`]; [`Error::Full`], [`Error::Io`], [`Error::Poisoned`].
     pub fn move_layer(&self, id: LayerId, segment: u32, offset: u64, bytes: u64) -> Result<()> {
-        self.write("move a layer", |session| {
+        self.write_checked("move a layer", |session| {
             let found = session
                 .connection
                 .prepare_cached("UPDATE layers SET segment = ?, offset = ?, bytes = ? WHERE id = ?")?
@@ -64,8 +64,9 @@ impl Storage {
     /// [`Error::Unknown`]; [`Error::Damaged`], [`Error::Io`], [`Error::Poisoned`].
     pub fn layer(&self, id: LayerId) -> Result<LayerRow> {
         self.read("look up a layer", |session| {
-            let mut statement =
-                session.connection.prepare_cached("SELECT id, segment, offset, bytes FROM layers WHERE id = ?")?;
+            let mut statement = session
+                .connection
+                .prepare_cached("SELECT id, segment, offset, bytes FROM layers WHERE id = ?")?;
             let mut rows = statement.query_map([id.0], layer_row)?;
             Ok(rows.next().ok_or_else(|| Error::unknown(Kind::Layer, id))??)
         })

@@ -10,7 +10,7 @@
 //!
 //!  one open transaction, begun by the first write after a commit
 //!  ─┬─ append_crank ─┬─ put_snapshot ─┬─ append_crank ─┬─ … ─── commit()   all of it is durable
-//!   └ a savepoint    └ a savepoint    └ a savepoint    └             drop   none of it ever was
+//!   └ whole or not   └ whole or not   └ whole or not   └             drop   none of it ever was
 //! ```
 //!
 //! Invariants:
@@ -57,7 +57,7 @@ pub use snapshot::{NewSnapshot, SnapshotRow};
 pub use span::{SpanHash, SpanRow, SpanState};
 pub use stats::Stats;
 pub use storage::Storage;
-pub use transcript::{CrankRecord, Entries};
+pub use transcript::{CrankRecord, Entries, VALUE_BYTES_MAX};
 pub use vat::{VatRow, VatStatus};
 pub use vatstore::VatstoreWrite;
 

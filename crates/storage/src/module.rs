@@ -60,7 +60,8 @@ impl Storage {
     /// [`Error::Unknown`]; [`Error::Damaged`] if the bytes do not have the hash; [`Error::Io`], [`Error::Poisoned`].
     pub fn module(&self, hash: ModuleHash) -> Result<Vec<u8>> {
         let wasm: Vec<u8> = self.read("read a module", |session| {
-            let mut statement = session.connection.prepare_cached("SELECT wasm FROM modules WHERE hash = ?")?;
+            let mut statement =
+                session.connection.prepare_cached("SELECT wasm FROM modules WHERE hash = ?")?;
             let wasm = statement.query_row([hash.0], |row| row.get(0)).optional()?;
             wasm.ok_or_else(|| Error::unknown(Kind::Module, hash).into())
         })?;

@@ -48,7 +48,8 @@ impl Storage {
     /// [`Error::Refused`] for a vat that is not terminated; [`Error::Full`], [`Error::Io`], [`Error::Poisoned`].
     pub fn purge(&self, vat: VatId, rows_max: usize) -> Result<Purged> {
         self.write("purge a vat", |session| {
-            let mut statement = session.connection.prepare_cached("SELECT 1 FROM vats WHERE id = ? AND status = 1")?;
+            let mut statement =
+                session.connection.prepare_cached("SELECT 1 FROM vats WHERE id = ? AND status = 1")?;
             if !statement.exists([vat.0])? {
                 let reason = format!("vat {vat} is not terminated");
                 return Err(Error::Refused { attempt: "purge a vat", reason }.into());

@@ -148,7 +148,9 @@ pub(crate) fn inspect(connection: &Connection, path: &Path) -> Result<Content, F
     match (application_id, found) {
         (0, 0) if tables == 0 => Ok(Content::Nothing),
         (APPLICATION_ID, SCHEMA_VERSION) => Ok(Content::Store),
-        (APPLICATION_ID, 0) => Err(Error::Damaged { what: format!("{}: no schema version", path.display()) }.into()),
+        (APPLICATION_ID, 0) => {
+            Err(Error::Damaged { what: format!("{}: no schema version", path.display()) }.into())
+        }
         (APPLICATION_ID, _) => Err(Error::NewerVersion { path, found, supported: SCHEMA_VERSION }.into()),
         _ => Err(Error::NotAStore { path }.into()),
     }

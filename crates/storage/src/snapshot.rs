@@ -9,7 +9,11 @@ use crate::Result;
 use crate::error::{Error, Fault, Kind};
 use crate::id::{Incarnation, LayerId, Position, VatId};
 use crate::layer::{self, LayerRow, release};
+use crate::session::Session;
 use crate::storage::Storage;
+use crate::transcript::VALUE_BYTES_MAX;
+
+const KEEP: &str = "keep a snapshot";
 
 /// A snapshot to be kept.
 #[derive(Clone, Copy, Debug)]
@@ -50,14 +54,10 @@ impl Storage {
     /// [`Error::Unknown`] for a vat or layer; [`Error::Refused`] for a position that the vat has not reached;
     /// [`Error::TooLarge`]; [`Error::Full`], [`Error::Io`], [`Error::Poisoned`].
     pub fn put_snapshot(&self, snapshot: &NewSnapshot<'_>) -> Result<Vec<LayerRow>> {
-        let NewSnapshot { vat, position, .. } = *snapshot;
-        self.write("keep a snapshot", |session| {
-            let next = session.open_span(vat)?.end;
-            if position > next {
-                let reason = format!("vat {vat} is at position {next}, the snapshot at {position}");
-                return Err(Error::Refused { attempt: "keep a snapshot", reason }.into());
-            }
+        self.write_checked(KEEP, |session| {
+            check(session, snapshot)?;
             let connection = &session.connection;
+            let NewSnapshot { vat, position, incarnation, image, root, layers } = *snapshot;
             let before = forget_layers(connection, vat, position)?;
             connection
                 .prepare_cached(
@@ -65,8 +65,14 @@ impl Storage {
                      ON CONFLICT DO UPDATE SET incarnation = excluded.incarnation, root = excluded.root, \
                      image = excluded.image",
                 )?
-                .execute(params![vat.0, position.0, snapshot.incarnation.0, snapshot.root, snapshot.image])?;
-            refer(connection, snapshot)?;
+                .execute(params![vat.0, position.0, incarnation.0, root, image])?;
+            for layer in layers {
+                connection
+                    .prepare_cached(
+                        "INSERT OR IGNORE INTO snapshot_layers (vat, position, layer) VALUES (?, ?, ?)",
+                    )?
+                    .execute([vat.0, position.0, layer.0])?;
+            }
             Ok(release(connection, before)?)
         })
     }
@@ -77,7 +83,7 @@ impl Storage {
     ///
     /// [`Error::Unknown`]; [`Error::Full`], [`Error::Io`], [`Error::Poisoned`].
     pub fn set_snapshot_root(&self, vat: VatId, position: Position, root: [u8; 32]) -> Result<()> {
-        self.write("set a heap root", |session| {
+        self.write_checked("set a heap root", |session| {
             let found = session
                 .connection
                 .prepare_cached("UPDATE snapshots SET root = ? WHERE vat = ? AND position = ?")?
@@ -116,7 +122,7 @@ impl Storage {
     ///
     /// [`Error::Unknown`]; [`Error::Full`], [`Error::Io`], [`Error::Poisoned`].
     pub fn delete_snapshot(&self, vat: VatId, position: Position) -> Result<Vec<LayerRow>> {
-        self.write("delete a snapshot", |session| delete(&session.connection, vat, position))
+        self.write_checked("delete a snapshot", |session| delete(&session.connection, vat, position))
     }
 }
 
@@ -125,24 +131,29 @@ pub(crate) fn delete(
     vat: VatId,
     position: Position,
 ) -> std::result::Result<Vec<LayerRow>, Fault> {
-    let layers = forget_layers(connection, vat, position)?;
-    let found = connection
-        .prepare_cached("DELETE FROM snapshots WHERE vat = ? AND position = ?")?
-        .execute([vat.0, position.0])?;
-    if found == 0 {
+    let mut exists = connection.prepare_cached("SELECT 1 FROM snapshots WHERE vat = ? AND position = ?")?;
+    if !exists.exists([vat.0, position.0])? {
         return Err(unknown(vat, position));
     }
+    let layers = forget_layers(connection, vat, position)?;
+    connection
+        .prepare_cached("DELETE FROM snapshots WHERE vat = ? AND position = ?")?
+        .execute([vat.0, position.0])?;
     Ok(release(connection, layers)?)
 }
 
-fn refer(connection: &Connection, snapshot: &NewSnapshot<'_>) -> std::result::Result<(), Fault> {
-    for id in snapshot.layers {
-        layer::require(connection, *id)?;
-        connection
-            .prepare_cached("INSERT OR IGNORE INTO snapshot_layers (vat, position, layer) VALUES (?, ?, ?)")?
-            .execute([snapshot.vat.0, snapshot.position.0, id.0])?;
+/// Everything about a new snapshot that could be the caller's mistake.
+fn check(session: &mut Session, snapshot: &NewSnapshot<'_>) -> std::result::Result<(), Fault> {
+    let NewSnapshot { vat, position, image, layers, .. } = *snapshot;
+    let next = session.open_span(vat)?.end;
+    if position > next {
+        let reason = format!("vat {vat} is at position {next}, the snapshot at {position}");
+        return Err(Error::Refused { attempt: KEEP, reason }.into());
     }
-    Ok(())
+    if image.len() > VALUE_BYTES_MAX {
+        return Err(Error::TooLarge { attempt: KEEP }.into());
+    }
+    layers.iter().try_for_each(|id| layer::require(&session.connection, *id))
 }
 
 fn forget_layers(connection: &Connection, vat: VatId, position: Position) -> rusqlite::Result<Vec<LayerId>> {

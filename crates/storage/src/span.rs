@@ -145,7 +145,8 @@ impl Storage {
                 .try_fold(SpanHash::seed(), |hash, entry| entry.map(|(_, bytes)| hash.extended(&bytes)))?;
             if hash != span.hash {
                 let (start, end) = (span.start, span.end);
-                let what = format!("the entries {start}..{end} of vat {vat} do not give the hash of their span");
+                let what =
+                    format!("the entries {start}..{end} of vat {vat} do not give the hash of their span");
                 return Err(Error::Damaged { what });
             }
         }
@@ -161,7 +162,9 @@ impl Session {
         }
         let span = self
             .connection
-            .prepare_cached("SELECT start_position, end_position, hash FROM spans WHERE vat = ? AND open = 1")?
+            .prepare_cached(
+                "SELECT start_position, end_position, hash FROM spans WHERE vat = ? AND open = 1",
+            )?
             .query_row([vat.0], |row| {
                 Ok(OpenSpan { start: Position(row.get(0)?), end: Position(row.get(1)?), hash: hash(row, 2)? })
             })
@@ -197,7 +200,9 @@ impl Session {
     /// Closes the open span of a vat that ends here: nothing can be appended any more.
     pub(crate) fn close_last_span(&mut self, vat: VatId) -> std::result::Result<(), Fault> {
         self.open_spans.pop(&vat);
-        self.connection.prepare_cached("UPDATE spans SET open = 0 WHERE vat = ? AND open = 1")?.execute([vat.0])?;
+        self.connection
+            .prepare_cached("UPDATE spans SET open = 0 WHERE vat = ? AND open = 1")?
+            .execute([vat.0])?;
         Ok(())
     }
 

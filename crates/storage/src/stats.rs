@@ -66,7 +66,9 @@ impl Storage {
             }
             let dangling = session.connection.prepare("PRAGMA foreign_key_check")?.exists([])?;
             if dangling {
-                return Err(Error::Damaged { what: "a row refers to one that is not there".to_owned() }.into());
+                return Err(
+                    Error::Damaged { what: "a row refers to one that is not there".to_owned() }.into()
+                );
             }
             Ok(())
         })

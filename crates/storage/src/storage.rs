@@ -31,7 +31,8 @@ impl Storage {
     /// [`Error::Locked`], [`Error::NewerVersion`], [`Error::NotAStore`] (a file of another program has its name),
     /// [`Error::Damaged`], [`Error::ReadOnly`], [`Error::Full`], [`Error::Io`].
     pub fn open(dir: &Path) -> Result<Storage> {
-        std::fs::create_dir_all(dir).map_err(|error| Error::from_io("create the data directory", dir, error))?;
+        std::fs::create_dir_all(dir)
+            .map_err(|error| Error::from_io("create the data directory", dir, error))?;
         Storage::open_locked(dir, Access::Create)
     }
 
@@ -96,10 +97,20 @@ impl Storage {
         self.with(|session| session.write(attempt, operation))
     }
 
+    pub(crate) fn write_checked<T>(
+        &self,
+        attempt: &'static str,
+        operation: impl FnOnce(&mut Session) -> std::result::Result<T, Fault>,
+    ) -> Result<T> {
+        self.with(|session| session.write_checked(attempt, operation))
+    }
+
     fn with<T>(&self, operation: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
         // A panic inside an operation leaves its savepoint open: as bad as a failed write.
-        let mut session =
-            self.session.lock().map_err(|_| Error::Poisoned { cause: "a call to the storage panicked".to_owned() })?;
+        let mut session = self
+            .session
+            .lock()
+            .map_err(|_| Error::Poisoned { cause: "a call to the storage panicked".to_owned() })?;
         operation(&mut session)
     }
 }

@@ -15,6 +15,10 @@ use crate::span::OpenSpan;
 use crate::storage::Storage;
 use crate::vatstore::{VatstoreWrite, apply};
 
+/// The longest entry, vat storage key or value, or image descriptor, in bytes: about half of what SQLite takes in one row.
+pub const VALUE_BYTES_MAX: usize = 1 << 29;
+
+const APPEND: &str = "append a crank";
 /// Entries that [`Entries`] fetches at once.
 const CHUNK_ENTRIES: usize = 256;
 /// Bytes after which [`Entries`] stops a fetch early.
@@ -36,10 +40,10 @@ impl Storage {
     ///
     /// # Errors
     ///
-    /// [`Error::Unknown`] for a vat that is unknown or terminated; [`Error::TooLarge`]; [`Error::Full`], [`Error::Io`],
-    /// [`Error::Poisoned`].
+    /// [`Error::Unknown`] for a vat that is unknown or terminated; [`Error::TooLarge`] above [`VALUE_BYTES_MAX`];
+    /// [`Error::Full`], [`Error::Io`], [`Error::Poisoned`].
     pub fn append_crank(&self, crank: &CrankRecord<'_>) -> Result<Position> {
-        self.write("append a crank", |session| append(session, crank))
+        self.write_checked(APPEND, |session| append(session, crank))
     }
 
     /// The entries of `vat` at `from` and after, before `to` or the newest, oldest first.
@@ -62,7 +66,12 @@ impl Storage {
 
 fn append(session: &mut Session, crank: &CrankRecord<'_>) -> std::result::Result<Position, Fault> {
     let vat = crank.vat;
+    // Both checks come before the first write: see `Session::write_checked`.
     let OpenSpan { start, end: position, hash } = session.open_span(vat)?;
+    let texts = crank.vatstore.iter().flat_map(|(key, value)| [key.len(), value.map_or(0, str::len)]);
+    if texts.chain([crank.entry.len()]).any(|bytes| bytes > VALUE_BYTES_MAX) {
+        return Err(Error::TooLarge { attempt: APPEND }.into());
+    }
     let grown = OpenSpan { start, end: position.next(), hash: hash.extended(crank.entry) };
     session
         .connection
@@ -93,11 +102,12 @@ impl Iterator for Entries<'_> {
     type Item = Result<(Position, Vec<u8>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.chunk.is_empty() && self.more {
-            if let Err(error) = self.fetch() {
-                self.more = false;
-                return Some(Err(error));
-            }
+        if self.chunk.is_empty()
+            && self.more
+            && let Err(error) = self.fetch()
+        {
+            self.more = false;
+            return Some(Err(error));
         }
         self.chunk.pop_front().map(Ok)
     }

@@ -46,13 +46,18 @@ impl Storage {
     /// As [`vatstore_get`](Storage::vatstore_get).
     pub fn vatstore_len(&self, vat: VatId) -> Result<u64> {
         self.read("count vat storage", |session| {
-            let mut statement = session.connection.prepare_cached("SELECT count(*) FROM vatstore WHERE vat = ?")?;
+            let mut statement =
+                session.connection.prepare_cached("SELECT count(*) FROM vatstore WHERE vat = ?")?;
             Ok(statement.query_row([vat.0], |row| row.get(0))?)
         })
     }
 }
 
-pub(crate) fn apply(connection: &Connection, vat: VatId, writes: &[VatstoreWrite<'_>]) -> rusqlite::Result<()> {
+pub(crate) fn apply(
+    connection: &Connection,
+    vat: VatId,
+    writes: &[VatstoreWrite<'_>],
+) -> rusqlite::Result<()> {
     for (key, value) in writes {
         match value {
             Some(value) => connection

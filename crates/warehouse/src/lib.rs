@@ -1,1 +1,50 @@
 //! Which vats are in memory.
+//!
+//! The warehouse hosts the vats of one data directory. It keeps those in memory that are in use, evicts the others by saving
+//! what they changed, and brings one back by mapping its newest heap image and replaying the transcript written since:
+//!
+//! ```text
+//!   provide(vat).await ──► VatLease ── deliver ──► Report
+//!        │                     │                     │
+//!     page in               (drop)            transcript entry, vat storage
+//!        │                     ▼                     │
+//!   state + replay ◄──── evict: capture         commit ──► durable
+//! ```
+//!
+//! Invariants: residency is invisible (any schedule of evictions, snapshots, crashes and restarts gives the same syscalls,
+//! outcomes, computrons and heap bytes); the transcript is the truth and a snapshot a cache; a crank is appended whole
+//! or leaves no trace; what does not come from the delivery, the recorded results or the recorded time cannot reach a vat.
+//!
+//! Syscalls go to a [`SyscallHandler`] that the caller supplies with each delivery; only `vatstore*` is answered here. The
+//! warehouse does not know what a message means, carries none between vats, and reads no clock: the caller says what time a
+//! crank has.
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod descriptor;
+mod error;
+mod lease;
+mod name;
+mod options;
+mod page_in;
+mod recorder;
+mod replay;
+mod residency;
+mod snapshots;
+mod stats;
+mod verify;
+mod warehouse;
+
+pub use config::{Tracking, WarehouseConfig};
+pub use error::Error;
+pub use lease::{Report, VatLease};
+pub use name::{InvalidName, VatName};
+pub use options::VatOptions;
+pub use replay::{Difference, Divergence};
+pub use stats::Stats;
+pub use vat_engine::{SyscallHandler, SyscallVerdict, limits, module_bytes, thread_stack_bytes};
+pub use vat_image::RestoreMethod;
+pub use vat_storage::{ModuleHash, VatId, VatRow, VatStatus};
+pub use verify::{StateDifference, Verdict, Verification};
+pub use warehouse::Warehouse;

@@ -1,4 +1,5 @@
-//! Compiles vats written in C: clang for the code, the linker that came with rustc (or LLVM's) for the module.
+//! Compiles vats written in C: clang for the code, the linker that came with rustc (or LLVM's) for the
+//! module.
 //!
 //! No libc, no WASI: a C vat brings what it uses. gcc has no wasm and is not asked.
 
@@ -41,16 +42,23 @@ impl CCompiler {
         Ok(CCompiler { clang, linker })
     }
 
-    /// Compiles one C file to a vat that exports `vat_deliver`, leaving everything in `out_dir`; `headers` are files that
-    /// it includes, from their own directories.
+    /// Compiles one C file to a vat that exports `vat_deliver`, leaving everything in `out_dir`; `headers`
+    /// are files that it includes, from their own directories.
     ///
     /// # Errors
-    /// [`Error::Compile`] with the compiler's words (warnings are errors), [`Error::Io`] where it cannot be run.
+    /// [`Error::Compile`] with the compiler's words (warnings are errors), [`Error::Io`] where it cannot be
+    /// run.
     pub fn compile(&self, source: &Path, headers: &[PathBuf], out_dir: &Path) -> Result<Built, Error> {
         let stem = out_dir.join(source.file_stem().unwrap_or_default());
         let (object, wasm) = (stem.with_extension("o"), stem.with_extension("wasm"));
         let mut compile = isolated(&self.clang);
-        compile.args(["--target=wasm32-unknown-unknown", "-std=c11", "-Os", "-ffreestanding", "-mbulk-memory"]);
+        compile.args([
+            "--target=wasm32-unknown-unknown",
+            "-std=c11",
+            "-Os",
+            "-ffreestanding",
+            "-mbulk-memory",
+        ]);
         compile.args(["-Wall", "-Wextra", "-Werror"]);
         for directory in headers.iter().filter_map(|header| header.parent()) {
             compile.arg("-I").arg(directory);

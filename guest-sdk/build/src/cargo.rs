@@ -1,8 +1,9 @@
 //! Runs a cargo within the cargo: compiles packages of a workspace to wasm.
 //!
-//! The nested cargo works in the workspace that it was pointed at, with that workspace's lock file, the profile `guest` (ours
-//! unless the workspace defines one) and a target directory of its own. Paths are remapped, so that panics name
-//! `src/lib.rs` alike on every machine. It adds no dependencies and changes no manifest.
+//! The nested cargo works in the workspace that it was pointed at, with that workspace's lock file, the
+//! profile `guest` (ours unless the workspace defines one) and a target directory of its own. Paths are
+//! remapped, so that panics name `src/lib.rs` alike on every machine. It adds no dependencies and changes no
+//! manifest.
 
 use crate::environment::isolated;
 use crate::{Error, GuestTarget, STACK_BYTES, Toolchain, depfile};
@@ -20,6 +21,10 @@ const PROFILE: &[&str] = &[
     "profile.guest.debug=false",
     "profile.guest.strip=\"debuginfo\"",
 ];
+
+/// Makes a WASI vat boot once, by an export `_initialize`. rustc links a `cdylib` without it, and then every
+/// call of an export runs libc's constructors anew.
+const REACTOR: &str = "\u{1f}-Clink-arg=-l:crt1-reactor.o\u{1f}-Clink-arg=--export=_initialize";
 
 /// One run of a nested cargo.
 #[derive(Clone, Debug)]
@@ -47,8 +52,8 @@ impl VatBuild {
     /// Compiles the packages; returns one [`Built`] for each, in their order.
     ///
     /// # Errors
-    /// [`Error::Compile`] with cargo's own words, [`Error::NoModule`] for a package that is not a `cdylib` or renames
-    /// its library, [`Error::Io`] where cargo cannot be run.
+    /// [`Error::Compile`] with cargo's own words, [`Error::NoModule`] for a package that is not a `cdylib` or
+    /// renames its library, [`Error::Io`] where cargo cannot be run.
     pub fn run(&self, toolchain: &Toolchain) -> Result<Vec<Built>, Error> {
         let output = self.command(toolchain).output().map_err(Error::io(|| "run cargo"))?;
         if !output.status.success() {
@@ -62,7 +67,15 @@ impl VatBuild {
         let mut command = isolated(cargo());
         command.current_dir(&self.workspace).stdin(Stdio::null()).env("CARGO_TERM_COLOR", "never");
         command.env("CARGO_ENCODED_RUSTFLAGS", self.rustflags());
-        command.args(["build", "--quiet", "--profile", "guest", "--target", self.target.triple(), "--target-dir"]);
+        command.args([
+            "build",
+            "--quiet",
+            "--profile",
+            "guest",
+            "--target",
+            self.target.triple(),
+            "--target-dir",
+        ]);
         command.arg(&self.target_dir);
         for package in &self.packages {
             command.args(["--package", package]);
@@ -77,6 +90,9 @@ impl VatBuild {
     /// Flags for the wasm code only: with `--target`, cargo compiles build scripts and macros without them.
     fn rustflags(&self) -> OsString {
         let mut flags = OsString::from(format!("-Clink-arg=-zstack-size={STACK_BYTES}"));
+        if self.target == GuestTarget::Wasip1 {
+            flags.push(REACTOR);
+        }
         let remapped = [(Some(self.workspace.clone()), "/vat"), (cargo_home(), "/cargo")];
         for (from, to) in remapped {
             if let Some(from) = from {
@@ -100,8 +116,8 @@ impl VatBuild {
             return Err(Error::NoModule { path: wasm });
         }
         let depfile = stem.with_extension("d");
-        let text = std::fs::read_to_string(&depfile)
-            .map_err(Error::io(|| format!("read {}", depfile.display())))?;
+        let text =
+            std::fs::read_to_string(&depfile).map_err(Error::io(|| format!("read {}", depfile.display())))?;
         Ok(Built { wasm, inputs: depfile::inputs(&text) })
     }
 }
@@ -113,7 +129,8 @@ impl VatBuild {
 pub fn workspace_root(manifest_dir: &Path) -> Result<PathBuf, Error> {
     let mut command = isolated(cargo());
     command.current_dir(manifest_dir).args(["locate-project", "--workspace", "--message-format", "plain"]);
-    let output = command.output().map_err(Error::io(|| format!("run cargo in {}", manifest_dir.display())))?;
+    let output =
+        command.output().map_err(Error::io(|| format!("run cargo in {}", manifest_dir.display())))?;
     let manifest = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end());
     match manifest.parent() {
         Some(root) if output.status.success() => Ok(root.to_owned()),

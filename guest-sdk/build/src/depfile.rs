@@ -1,13 +1,16 @@
 //! Reads the `.d` files that cargo leaves beside what it builds: which files went into it.
 //!
-//! The format is Make's: `output: input input …`, one line, a space within a name written `\ `. Only sources on
-//! this machine are listed, not what came from a registry; the lock file stands for those.
+//! The format is Make's: `output: input input …`, one line, a space within a name written `\ `. Only sources
+//! on this machine are listed, not what came from a registry; the lock file stands for those.
 
 use std::path::PathBuf;
 
 /// The inputs that a dependency file names.
 pub(crate) fn inputs(text: &str) -> Vec<PathBuf> {
-    text.lines().filter_map(|line| line.split_once(": ")).flat_map(|(_output, inputs)| names(inputs)).collect()
+    text.lines()
+        .filter_map(|line| line.split_once(": "))
+        .flat_map(|(_output, inputs)| names(inputs))
+        .collect()
 }
 
 fn names(inputs: &str) -> Vec<PathBuf> {

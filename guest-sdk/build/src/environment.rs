@@ -1,9 +1,9 @@
 //! What a nested compiler may know of the one around it.
 //!
-//! Cargo tells the build scripts and tests that it runs a great deal through the environment, and a nested cargo would
-//! obey all of it: the outer `CARGO_TARGET_DIR` is locked (it would wait for ever), `RUSTC_WORKSPACE_WRAPPER` is clippy,
-//! `CARGO_ENCODED_RUSTFLAGS` are the host's. So everything of cargo's and rustc's is dropped but what says where
-//! to download from and how many jobs there are.
+//! Cargo tells the build scripts and tests that it runs a great deal through the environment, and a nested
+//! cargo would obey all of it: the outer `CARGO_TARGET_DIR` is locked (it would wait for ever),
+//! `RUSTC_WORKSPACE_WRAPPER` is clippy, `CARGO_ENCODED_RUSTFLAGS` are the host's. So everything of cargo's
+//! and rustc's is dropped but what says where to download from and how many jobs there are.
 
 use std::ffi::OsStr;
 use std::process::Command;
@@ -31,7 +31,8 @@ pub(crate) fn isolated(program: impl AsRef<OsStr>) -> Command {
 }
 
 fn is_dropped(name: &str) -> bool {
-    let of_the_build = ["CARGO", "RUSTC", "RUSTFLAGS", "RUSTDOC"].iter().any(|prefix| name.starts_with(prefix));
+    let of_the_build =
+        ["CARGO", "RUSTC", "RUSTFLAGS", "RUSTDOC"].iter().any(|prefix| name.starts_with(prefix));
     of_the_build && !PASSED.iter().any(|pattern| matches(pattern, name))
 }
 
@@ -67,7 +68,8 @@ mod tests {
 
     #[test]
     fn where_to_download_from_is_kept() {
-        let kept = ["CARGO_HOME", "CARGO_NET_OFFLINE", "CARGO_MAKEFLAGS", "PATH", "RUSTUP_TOOLCHAIN", "RUSTUP_HOME"];
+        let kept =
+            ["CARGO_HOME", "CARGO_NET_OFFLINE", "CARGO_MAKEFLAGS", "PATH", "RUSTUP_TOOLCHAIN", "RUSTUP_HOME"];
         for name in kept {
             assert!(!is_dropped(name), "{name} does not reach the nested cargo");
         }

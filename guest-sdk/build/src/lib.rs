@@ -10,8 +10,8 @@
 //!
 //! Invariants:
 //! - The bytes of a vat depend on its sources, its lock file and the compiler's version; not on where the
-//!   workspace lies, who runs the build, or what the cargo around it was told (`RUSTFLAGS`, clippy's wrapper, a
-//!   target directory).
+//!   workspace lies, who runs the build, or what the cargo around it was told (`RUSTFLAGS`, clippy's wrapper,
+//!   a target directory).
 //! - A nested cargo never waits for the one that started it: it has a target directory of its own.
 //! - A machine that cannot build a vat gets one message that says what to do; see [`Error`].
 //!
@@ -32,6 +32,6 @@ pub use error::Error;
 pub use target::GuestTarget;
 pub use toolchain::Toolchain;
 
-/// How much stack a vat gets, in bytes. Rust's own default is a mebibyte, of which each delivery would touch one page
-/// and each new vat would own sixteen.
+/// How much stack a vat gets, in bytes. Rust's own default is a mebibyte, of which each delivery would touch
+/// one page and each new vat would own sixteen.
 pub const STACK_BYTES: u32 = 64 * 1024;

@@ -1,8 +1,8 @@
 //! Finds a rustc that can compile vats, or makes one.
 //!
-//! The finding is done by `ensure-wasm-target.sh`, which people can also run by hand; this module carries the script's text,
-//! asks rustc first (so that a machine with the target never needs a shell), and runs it otherwise.
-//! It makes nothing itself and remembers nothing between runs.
+//! The finding is done by `ensure-wasm-target.sh`, which people can also run by hand; this module carries the
+//! script's text, asks rustc first (so that a machine with the target never needs a shell), and runs it
+//! otherwise. It makes nothing itself and remembers nothing between runs.
 
 use crate::environment::isolated;
 use crate::{Error, GuestTarget};
@@ -19,14 +19,17 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
-    /// The environment variables that change what [`Toolchain::find`] finds; for `cargo::rerun-if-env-changed`.
-    pub const VARIABLES: &[&str] = &["WASM_TARGET_NO_RUSTUP", "WASM_TARGET_NO_FALLBACK", "WASM_TOOLCHAIN_DIR"];
+    /// The environment variables that change what [`Toolchain::find`] finds; for
+    /// `cargo::rerun-if-env-changed`.
+    pub const VARIABLES: &[&str] =
+        &["WASM_TARGET_NO_RUSTUP", "WASM_TARGET_NO_FALLBACK", "WASM_TOOLCHAIN_DIR"];
 
-    /// Finds a rustc for all of `targets`. May download one, once, which takes minutes; `scratch` is an existing
-    /// directory for the script.
+    /// Finds a rustc for all of `targets`. May download one, once, which takes minutes; `scratch` is an
+    /// existing directory for the script.
     ///
     /// # Errors
-    /// [`Error::Toolchain`] where there is none and none can be made, [`Error::Io`] where not even a shell runs.
+    /// [`Error::Toolchain`] where there is none and none can be made, [`Error::Io`] where not even a shell
+    /// runs.
     pub fn find(targets: &[GuestTarget], scratch: &Path) -> Result<Toolchain, Error> {
         if targets.iter().all(|&target| has_std(target)) {
             return Ok(Toolchain { rustc: None });

@@ -7,10 +7,10 @@
 //! }
 //! ```
 //!
-//! This crate's build script compiles them from the sources beside it, with nothing to be done first. Where that is
-//! impossible the build still succeeds, and [`wasm`] says why for each vat that is missing: everything that
-//! needs no guest can be tested without a wasm toolchain. The build script is repeated when a source changes, or when
-//! something was missing.
+//! This crate's build script compiles them from the sources beside it, with nothing to be done first. Where
+//! that is impossible the build still succeeds, and [`wasm`] says why for each vat that is missing:
+//! everything that needs no guest can be tested without a wasm toolchain. The build script is repeated when a
+//! source changes, or when something was missing.
 //!
 //! It holds no logic about vats, and production code has no reason to depend on it.
 
@@ -40,3 +40,6 @@ pub fn wasm(name: &str) -> Result<&'static [u8], &'static str> {
     };
     guest.wasm
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,14 @@
 //! What an impl block under `#[vat]` says: its methods, how it starts, who hears of settled promises.
 //!
-//! Everything that would make a vat misbehave at run time is refused here with the place and the remedy: generic
-//! methods, `async`, two methods of one name. Functions without `self` are the author's own, but `start`.
+//! Everything that would make a vat misbehave at run time is refused here with the place and the remedy:
+//! generic methods, `async`, two methods of one name. Functions without `self` are the author's own, but
+//! `start`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, LitStr, Pat, ReceiverKind, Result, ReturnType, Type};
+use syn::{
+    Error, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, LitStr, Pat, ReceiverKind, Result, ReturnType, Type,
+};
 
 /// The parts of the block that the expansion is made of.
 pub(crate) struct Block {
@@ -26,6 +29,8 @@ pub(crate) struct Function {
     pub(crate) ident: Ident,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) returns: Returns,
+    /// Where its answer's type stands, for the compiler's complaints about it.
+    pub(crate) answer: Span,
 }
 
 /// A parameter after `self`.
@@ -57,7 +62,10 @@ impl Block {
             return Err(Error::new(attribute.span(), "#[vat] takes no arguments here"));
         }
         if let Some((path, _)) = &item.trait_ {
-            return Err(Error::new(path.span(), "#[vat] belongs on the type's own impl block, not on a trait's"));
+            return Err(Error::new(
+                path.span(),
+                "#[vat] belongs on the type's own impl block, not on a trait's",
+            ));
         }
         if !item.generics.params.is_empty() {
             let message = "a vat's root object is one type: it cannot be generic";
@@ -135,7 +143,10 @@ impl Function {
     fn read(function: &ImplItemFn) -> Result<Function> {
         let signature = &function.sig;
         if let Some(asyncness) = &signature.asyncness {
-            return Err(Error::new(asyncness.span(), "methods of a vat run to their end: `async` is not supported"));
+            return Err(Error::new(
+                asyncness.span(),
+                "methods of a vat run to their end: `async` is not supported",
+            ));
         }
         if signature.generics.type_params().next().is_some() {
             let message = "a message does not say which type is meant: a method of a vat cannot be generic";
@@ -151,6 +162,7 @@ impl Function {
             ident: signature.ident.clone(),
             parameters: signature.inputs.iter().filter_map(Parameter::read).collect(),
             returns: Returns::read(&signature.output),
+            answer: signature.output.span(),
         })
     }
 }

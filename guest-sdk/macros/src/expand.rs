@@ -1,7 +1,7 @@
 //! Writes the code that leads from a message to a method.
 //!
-//! The generated code names everything by its full path and contains no `unsafe`: the module's export is written
-//! by `vat_sdk::export_vat!`.
+//! The generated code names everything by its full path and contains no `unsafe`: the module's export is
+//! written by `vat_sdk::export_vat!`.
 
 use crate::block::{Block, Function, Method, Parameter, Returns};
 use proc_macro2::TokenStream;
@@ -55,7 +55,9 @@ fn start(root: &Type, function: Option<&Function>) -> TokenStream {
     let ident = &function.ident;
     let call = quote!(<#root>::#ident(#(#pass),*));
     match function.returns {
-        Returns::Result => quote! { #(#bind)* args.end()?; let root = #call?; ::core::result::Result::Ok(root) },
+        Returns::Result => {
+            quote! { #(#bind)* args.end()?; let root = #call?; ::core::result::Result::Ok(root) }
+        }
         Returns::Plain => quote! { #(#bind)* args.end()?; ::core::result::Result::Ok(#call) },
     }
 }
@@ -70,6 +72,7 @@ fn method(method: &Method) -> TokenStream {
         Returns::Result => quote!(#call?),
         Returns::Plain => call,
     };
+    let marshal = quote_spanned!(function.answer=> ::vat_sdk::marshal::to_capdata(&answer));
     quote! {
         #name => {
             #(#bind)*
@@ -77,7 +80,7 @@ fn method(method: &Method) -> TokenStream {
             // A method that returns nothing answers `()`, which is marshalled as undefined.
             #[allow(clippy::let_unit_value, reason = "generated for methods of every type")]
             let answer = #value;
-            ::vat_sdk::marshal::to_capdata(&answer)
+            #marshal
         }
     }
 }

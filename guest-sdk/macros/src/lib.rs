@@ -1,4 +1,5 @@
-//! The attribute that makes a Rust type a vat: `#[vat_sdk::vat]`, documented where authors meet it, in `vat-sdk`.
+//! The attribute that makes a Rust type a vat: `#[vat_sdk::vat]`, documented where authors meet it, in
+//! `vat-sdk`.
 //!
 //! ```text
 //!   #[vat] impl Counter { fn add(&mut self, by: u64) -> u64 { … } }
@@ -8,8 +9,9 @@
 //!      └── vat_sdk::export_vat!(Counter);         the module's entry point
 //! ```
 //!
-//! It reads the block in [`block`] and writes the rest in [`expand`]. It knows no type but by its spelling: that an
-//! argument can be unmarshalled, or an answer marshalled, is checked by the compiler in what it wrote.
+//! It reads the block in [`block`] and writes the rest in [`expand`]. It knows no type but by its spelling:
+//! that an argument can be unmarshalled, or an answer marshalled, is checked by the compiler in what it
+//! wrote.
 
 mod block;
 mod expand;

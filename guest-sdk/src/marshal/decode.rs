@@ -5,7 +5,9 @@
 use super::text::Text;
 use super::{Failure, REFERENCE};
 use serde::de::value::StringDeserializer;
-use serde::de::{DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
 use serde::forward_to_deserialize_any;
 use serde_json::{Map, Value};
 use std::fmt::Display;
@@ -43,7 +45,11 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn visit_list<'de, V: Visitor<'de>>(elements: Vec<Value>, slots: &'a [Vref], visitor: V) -> Result<V::Value, Failure> {
+    fn visit_list<'de, V: Visitor<'de>>(
+        elements: Vec<Value>,
+        slots: &'a [Vref],
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
         let mut list = List { elements: elements.into_iter(), slots };
         let value = visitor.visit_seq(&mut list)?;
         match list.elements.len() {
@@ -52,7 +58,11 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn visit_record<'de, V: Visitor<'de>>(record: Map<String, Value>, slots: &'a [Vref], visitor: V) -> Result<V::Value, Failure> {
+    fn visit_record<'de, V: Visitor<'de>>(
+        record: Map<String, Value>,
+        slots: &'a [Vref],
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
         let mut fields = Fields { fields: fields(record)?.into_iter(), value: None, slots };
         visitor.visit_map(&mut fields)
     }
@@ -62,7 +72,9 @@ impl<'a> Decoder<'a> {
 fn slot(slots: &[Vref], index: usize, is_promise: bool) -> Result<&Vref, Failure> {
     match slots.get(index) {
         Some(vref) if (vref.kind() == RefKind::Promise) == is_promise => Ok(vref),
-        Some(vref) => failure(format_args!("slot {index} holds {vref}, which the body takes for another kind")),
+        Some(vref) => {
+            failure(format_args!("slot {index} holds {vref}, which the body takes for another kind"))
+        }
         None => failure(format_args!("there is no slot {index}")),
     }
 }
@@ -118,7 +130,9 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         match self.value {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(value),
-            Value::Number(number) => number.deserialize_any(visitor).map_err(|error| Failure(error.to_string())),
+            Value::Number(number) => {
+                number.deserialize_any(visitor).map_err(|error| Failure(error.to_string()))
+            }
             Value::String(text) => visit_text(text, visitor),
             Value::Array(elements) => Decoder::visit_list(elements, self.slots, visitor),
             Value::Object(record) => Decoder::visit_record(record, self.slots, visitor),
@@ -129,7 +143,11 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         if self.is_nothing() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
         if name != REFERENCE {
             return visitor.visit_newtype_struct(self);
         }
@@ -158,10 +176,13 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         let (variant, value) = match self.value {
             Value::String(text) => (field_name(text)?, None),
             Value::Object(record) if record.len() == 1 => {
-                let (name, value) = fields(record)?.pop().ok_or_else(|| Failure("an empty record".to_owned()))?;
+                let (name, value) =
+                    fields(record)?.pop().ok_or_else(|| Failure("an empty record".to_owned()))?;
                 (name, Some(value))
             }
-            other => return failure(format_args!("expected a variant's name or a record of one, got {other}")),
+            other => {
+                return failure(format_args!("expected a variant's name or a record of one, got {other}"));
+            }
         };
         visitor.visit_enum(Variant { variant, value, slots: self.slots })
     }
@@ -213,7 +234,8 @@ impl<'de> MapAccess<'de> for Fields<'_> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Failure> {
-        let value = self.value.take().ok_or_else(|| Failure("a value was asked for before its name".to_owned()))?;
+        let value =
+            self.value.take().ok_or_else(|| Failure("a value was asked for before its name".to_owned()))?;
         seed.deserialize(Decoder { value, slots: self.slots })
     }
 
@@ -256,7 +278,11 @@ impl<'de> Deserializer<'de> for Name {
         deserialize_i128 visit_i128  deserialize_u128 visit_u128
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
         visitor.visit_newtype_struct(self)
     }
 

@@ -81,7 +81,9 @@ fn send(body: &str) -> (bool, String) {
 }
 
 fn answer(mut syscalls: Vec<Syscall>) -> (bool, String) {
-    let Some(Syscall::Resolve(mut resolutions)) = syscalls.pop() else { panic!("no resolve in {syscalls:?}") };
+    let Some(Syscall::Resolve(mut resolutions)) = syscalls.pop() else {
+        panic!("no resolve in {syscalls:?}")
+    };
     let resolution = resolutions.pop().unwrap();
     assert_eq!(resolution.promise.as_str(), "p-60");
     (resolution.rejected, resolution.data.body)

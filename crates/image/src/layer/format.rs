@@ -150,7 +150,8 @@ impl Index {
     ) -> Result<Index, Error> {
         let damaged = |part| Error::Damaged { at, part };
         let whole_pages = at.offset.is_multiple_of(PAGE_BYTES as u64) && at.bytes.is_multiple_of(PAGE_BYTES as u64);
-        if !whole_pages || at.bytes == 0 {
+        let is_in_a_file = at.offset.checked_add(at.bytes).is_some_and(|end| i64::try_from(end).is_ok());
+        if !whole_pages || at.bytes == 0 || !is_in_a_file {
             return Err(damaged(DamagedPart::Footer));
         }
         // One read serves the common case: a layer whose runs are in the same page as its footer.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Invariants: the range is mapped from `base` for `reserved` bytes and nobody else unmaps or maps there; the first
-//! `accessible` bytes are readable and writable, the others are not and have no content.
+//! `accessible` bytes are readable and writable; behind the first `touched` bytes there is no content and no access.
 
 use std::{fs::File, io, ptr::NonNull};
 
@@ -29,6 +29,7 @@ pub(crate) struct Range {
     base: NonNull<u8>,
     reserved: usize,
     accessible: usize,
+    touched: usize,
 }
 
 // SAFETY: the range owns its addresses; they are reached through `&self` and `&mut self` only, as with a `Box<[u8]>`.
@@ -43,7 +44,7 @@ impl Range {
         // SAFETY: a new mapping at an address of the kernel's choice touches no existing one.
         let base = unsafe { mm::mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::empty(), flags) }?;
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Range { base, reserved: bytes, accessible: 0 })
+        Ok(Range { base, reserved: bytes, accessible: 0, touched: 0 })
     }
 
     pub(crate) fn base(&self) -> NonNull<u8> {
@@ -73,12 +74,20 @@ impl Range {
     /// If the range has accessible bytes, or a map lies outside `bytes`.
     pub(crate) fn open(&mut self, bytes: usize, maps: &[FileMap<'_>]) -> io::Result<()> {
         assert!(self.accessible == 0 && bytes <= self.reserved, "a range is opened once, within its bounds");
-        let opened = self.open_parts(bytes, maps);
-        self.accessible = bytes;
-        opened.inspect_err(|_| {
-            // Not reported beside the first error: `close` leaves the range unusable if it fails, and says so to its caller.
-            let _ = self.close();
-        })
+        // Left over from an attempt that could not be undone.
+        self.close()?;
+        self.touched = bytes;
+        match self.open_parts(bytes, maps) {
+            Ok(()) => {
+                self.accessible = bytes;
+                Ok(())
+            }
+            Err(error) => {
+                // If this fails too, the range stays touched, and is not opened again before it is clean.
+                let _ = self.close();
+                Err(error)
+            }
+        }
     }
 
     fn open_parts(&mut self, bytes: usize, maps: &[FileMap<'_>]) -> io::Result<()> {
@@ -126,21 +135,22 @@ impl Range {
     pub(crate) fn grow(&mut self, bytes: usize) -> io::Result<()> {
         assert!(bytes >= self.accessible && bytes <= self.reserved, "a range grows within its bounds");
         if bytes > self.accessible {
+            self.touched = bytes;
             self.allow_access(self.accessible..bytes)?;
             self.accessible = bytes;
         }
         Ok(())
     }
 
-    /// Takes away all access and all content, in one call: fresh anonymous memory over everything that was accessible. After an error
-    /// the range must not be used again.
+    /// Takes away all access and all content, in one call: fresh memory without access over everything that was touched.
     pub(crate) fn close(&mut self) -> io::Result<()> {
-        if self.accessible > 0 {
+        self.accessible = 0;
+        if self.touched > 0 {
             let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
             // SAFETY: the addresses are this range's own, by the invariant, and no reference to them exists, for `self` is borrowed
             // uniquely.
-            unsafe { mm::mmap_anonymous(self.base.as_ptr().cast(), self.accessible, ProtFlags::empty(), flags) }?;
-            self.accessible = 0;
+            unsafe { mm::mmap_anonymous(self.base.as_ptr().cast(), self.touched, ProtFlags::empty(), flags) }?;
+            self.touched = 0;
         }
         Ok(())
     }
@@ -169,4 +179,48 @@ fn gaps(bytes: usize, maps: &[FileMap<'_>]) -> Vec<std::ops::Range<usize>> {
         gaps.push(at..bytes);
     }
     gaps
+}
+
+#[cfg(test)]
+impl Range {
+    /// Asks the kernel to swap out the accessible bytes.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn page_out(&mut self) -> io::Result<()> {
+        // SAFETY: this advice moves pages out of memory and back on access; their content does not change.
+        unsafe { mm::madvise(self.base.as_ptr().cast(), self.accessible, Advice::LinuxPageOut) }?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: usize = 4096;
+
+    #[test]
+    fn a_refused_map_leaves_a_clean_range_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, [7; 2 * PAGE]).unwrap();
+        let readable = File::open(&path).unwrap();
+        // A file that is open for writing only cannot be mapped.
+        let refused = File::options().write(true).open(&path).unwrap();
+        let map = |file, at| FileMap { at, bytes: PAGE, file, file_offset: 0 };
+        let mut range = Range::reserve(16 * PAGE).unwrap();
+        range.open(8 * PAGE, &[map(&readable, 0), map(&refused, 2 * PAGE)]).unwrap_err();
+        assert_eq!(range.accessible(), []);
+        range.open(4 * PAGE, &[map(&readable, PAGE)]).unwrap();
+        let expected: Vec<u8> = [0, 7, 0, 0].iter().flat_map(|byte| [*byte; PAGE]).collect();
+        assert_eq!(range.accessible(), expected);
+    }
+
+    #[test]
+    fn gaps_are_what_no_map_covers() {
+        let file = File::open("/dev/null").unwrap();
+        let map = |at, bytes| FileMap { at, bytes, file: &file, file_offset: 0 };
+        assert_eq!(gaps(10, &[]), [0..10]);
+        assert_eq!(gaps(10, &[map(0, 10)]), []);
+        assert_eq!(gaps(10, &[map(6, 2), map(2, 3), map(3, 1)]), [0..2, 5..6, 8..10]);
+    }
 }

@@ -16,8 +16,11 @@ fn positions_count_per_vat_and_survive_reopening() {
     assert_eq!(scratch.storage.vat(b).expect("the vat").next_position, Position(2));
 }
 
-/// Ranges of a transcript of 1,000 entries, and the first and last position that each gives.
-const RANGES: [(u64, u64, Option<(u64, u64)>); 9] = [
+/// First and last position.
+type Bounds = (u64, u64);
+
+/// Ranges of a transcript of 1,000 entries, and what each gives.
+const RANGES: [(u64, u64, Option<Bounds>); 9] = [
     (0, 1_000, Some((0, 999))),
     (0, Position::END.0, Some((0, 999))),
     (0, 1, Some((0, 0))),
@@ -87,7 +90,10 @@ fn a_hole_is_an_error_where_it_is() {
         assert!(entries.next().is_none(), "an error is the end");
         let error = scratch.storage.transcript(vat, Position::START, Position::END).expect_err("a hole");
         assert!(matches!(error, Error::MissingEntry { position, .. } if position.0 == hole), "{error:?}");
-        assert_eq!(scratch.texts(vat, hole + 1, 300).expect("the rest").len(), usize::try_from(299 - hole).expect("small"));
+        assert_eq!(
+            scratch.texts(vat, hole + 1, 300).expect("the rest").len(),
+            usize::try_from(299 - hole).expect("small")
+        );
     }
 }
 
@@ -123,11 +129,18 @@ fn cranks_of_several_threads_stay_whole() {
 fn vat_storage_changes_apply_in_order_and_to_one_vat() {
     let scratch = Scratch::new();
     let (a, b) = (scratch.vat("a"), scratch.vat("b"));
-    scratch.append(a, "0", &[("x", Some("1")), ("x", Some("2")), ("y", Some("")), ("z", Some("3"))]).expect("appended");
-    scratch.append(a, "1", &[("z", None), ("absent", None), ("x", None), ("x", Some("4"))]).expect("appended");
+    scratch
+        .append(a, "0", &[("x", Some("1")), ("x", Some("2")), ("y", Some("")), ("z", Some("3"))])
+        .expect("appended");
+    scratch
+        .append(a, "1", &[("z", None), ("absent", None), ("x", None), ("x", Some("4"))])
+        .expect("appended");
     scratch.append(b, "0", &[("x", Some("b"))]).expect("appended");
     let get = |vat, key| scratch.storage.vatstore_get(vat, key).expect("read");
-    assert_eq!(["x", "y", "z", "absent"].map(|key| get(a, key)), [Some("4".into()), Some("".into()), None, None]);
+    assert_eq!(
+        ["x", "y", "z", "absent"].map(|key| get(a, key)),
+        [Some("4".into()), Some("".into()), None, None]
+    );
     assert_eq!(["x", "y"].map(|key| get(b, key)), [Some("b".into()), None]);
     assert_eq!([a, b, VatId(99)].map(|vat| scratch.storage.vatstore_len(vat).expect("counted")), [2, 1, 0]);
 }
@@ -147,5 +160,9 @@ fn keys_follow_each_other_by_their_bytes() {
         walked.push(key);
     }
     assert_eq!(walked, ordered);
-    assert_eq!(scratch.storage.vatstore_next_key(vat, "a\u{1}").expect("read").as_deref(), Some("aa"), "absent prior");
+    assert_eq!(
+        scratch.storage.vatstore_next_key(vat, "a\u{1}").expect("read").as_deref(),
+        Some("aa"),
+        "absent prior"
+    );
 }

@@ -6,34 +6,82 @@ use std::path::Path;
 use rusqlite::ffi;
 
 use super::{Scratch, dump, raw};
-use crate::{CrankRecord, Error, ModuleHash, NewSnapshot, Position, Storage, VatId, VatStatus};
+use crate::{
+    CrankRecord, Error, ModuleHash, NewSnapshot, Position, Storage, VALUE_BYTES_MAX, VatId, VatStatus,
+};
+
+/// Makes SQLite itself refuse the third row of a crank, after the entry and one key are written.
+const REFUSE: &str = "CREATE TEMP TRIGGER refuse BEFORE INSERT ON vatstore WHEN NEW.key = 'bad' \
+    BEGIN SELECT RAISE(ABORT, 'bad key'); END";
 
 #[test]
-fn a_crank_that_fails_half_way_leaves_no_trace_and_the_next_goes_on() {
+fn a_crank_that_fails_half_way_leaves_no_trace() {
     let scratch = Scratch::new();
     let vat = scratch.vat("a");
     scratch.append(vat, "first", &[("kept", Some("1"))]).expect("appended");
-    // SQLite itself refuses the third statement of the crank, after the entry and one key are written.
-    raw(
-        &scratch.storage,
-        "CREATE TEMP TRIGGER refuse BEFORE INSERT ON vatstore WHEN NEW.key = 'bad' BEGIN SELECT RAISE(ABORT, 'bad key'); END",
-    );
+    scratch.storage.commit().expect("committed");
+    raw(&scratch.storage, REFUSE);
     let before = dump(&scratch.storage);
     let error = scratch.append(vat, "half", &[("kept", Some("2")), ("bad", Some("3"))]).expect_err("refused");
     assert!(matches!(error, Error::Refused { attempt: "append a crank", .. }), "{error:?}");
-    assert_eq!(dump(&scratch.storage), before);
+    let error = scratch.storage.commit().expect_err("half a crank is never committed");
+    assert!(matches!(error, Error::Poisoned { .. }), "{error:?}");
 
-    assert_eq!(scratch.append(vat, "second", &[]).expect("goes on"), Position(1));
-    scratch.storage.commit().expect("committed");
     let scratch = scratch.reopened();
-    assert_eq!(scratch.texts(vat, 0, 9).expect("entries"), ["first", "second"]);
-    assert_eq!(scratch.storage.vatstore_get(vat, "kept").expect("read").as_deref(), Some("1"));
+    assert_eq!(dump(&scratch.storage), before);
+    assert_eq!(scratch.append(vat, "second", &[]).expect("goes on"), Position(1));
     scratch.storage.verify_spans(vat).expect("the running hash skipped the failed crank");
 }
 
+#[test]
+fn a_crank_too_large_is_refused_and_the_next_goes_on() {
+    let scratch = Scratch::new();
+    let vat = scratch.vat("a");
+    let before = dump(&scratch.storage);
+    // Zeros that nobody reads cost no memory.
+    let large = String::from_utf8(vec![0; VALUE_BYTES_MAX + 1]).expect("zeros are text");
+    for (entry, vatstore) in [
+        (large.as_str(), &[][..]),
+        ("entry", &[("fine", Some("")), ("key", Some(large.as_str()))]),
+        ("entry", &[("fine", Some("")), (large.as_str(), None)]),
+    ] {
+        let error = scratch.append(vat, entry, vatstore).expect_err("too large");
+        assert!(matches!(error, Error::TooLarge { .. }), "{error:?}");
+    }
+    assert_eq!(dump(&scratch.storage), before);
+    assert_eq!(scratch.append(vat, "entry", &[]).expect("goes on"), Position(0));
+}
+
+#[test]
+fn a_call_that_fails_half_way_is_undone_alone() {
+    let scratch = Scratch::new();
+    let vat = scratch.vat("a");
+    scratch.append(vat, "kept", &[]).expect("appended");
+    let before = dump(&scratch.storage);
+    // The last of its statements fails, after the vat and its snapshots are changed.
+    raw(
+        &scratch.storage,
+        "CREATE TEMP TRIGGER refuse BEFORE DELETE ON transcript BEGIN SELECT RAISE(ABORT, 'not now'); END",
+    );
+    let error = scratch.storage.terminate(vat, "test").expect_err("refused");
+    assert!(matches!(error, Error::Refused { .. }), "{error:?}");
+    assert_eq!(dump(&scratch.storage), before);
+    assert_eq!(scratch.append(vat, "kept too", &[]).expect("alive"), Position(1));
+    scratch.storage.commit().expect("committed");
+    assert_eq!(scratch.reopened().texts(vat, 0, 9).expect("entries"), ["kept", "kept too"]);
+}
+
+/// A call with its name.
+type Call = (&'static str, fn(&Storage, VatId) -> Result<(), Error>);
+
+/// A way to make SQLite fail, with its name and the test of its error.
+type Break = (&'static str, fn(&Scratch, VatId) -> Error, fn(&Error) -> bool);
+
 /// Every call that writes, with arguments that would be right.
-const WRITES: [(&str, fn(&Storage, VatId) -> Result<(), Error>); 15] = [
-    ("append_crank", |s, vat| s.append_crank(&CrankRecord { vat, entry: &[7; 90_000], vatstore: &[] }).map(drop)),
+const WRITES: [Call; 15] = [
+    ("append_crank", |s, vat| {
+        s.append_crank(&CrankRecord { vat, entry: &[7; 90_000], vatstore: &[] }).map(drop)
+    }),
     ("close_span", |s, vat| s.close_span(vat).map(drop)),
     ("create_vat", |s, _| s.create_vat("other", ModuleHash::of(super::WASM), "{}").map(drop)),
     ("set_status", |s, vat| s.set_status(vat, &VatStatus::Alive)),
@@ -46,7 +94,8 @@ const WRITES: [(&str, fn(&Storage, VatId) -> Result<(), Error>); 15] = [
     ("delete_unused_layers", |s, _| s.delete_unused_layers().map(drop)),
     ("put_snapshot", |s, vat| {
         let (position, incarnation) = (Position(0), crate::Incarnation(0));
-        s.put_snapshot(&NewSnapshot { vat, position, incarnation, image: b"", root: None, layers: &[] }).map(drop)
+        s.put_snapshot(&NewSnapshot { vat, position, incarnation, image: b"", root: None, layers: &[] })
+            .map(drop)
     }),
     ("host_put", |s, _| s.host_put("key", Some(b"value"))),
     ("purge", |s, vat| s.purge(vat, 1).map(drop)),
@@ -54,7 +103,7 @@ const WRITES: [(&str, fn(&Storage, VatId) -> Result<(), Error>); 15] = [
 ];
 
 /// Every call that reads.
-const READS: [(&str, fn(&Storage, VatId) -> Result<(), Error>); 10] = [
+const READS: [Call; 10] = [
     ("vat", |s, vat| s.vat(vat).map(drop)),
     ("vats", |s, _| s.vats().map(drop)),
     ("modules", |s, _| s.modules().map(drop)),
@@ -68,11 +117,17 @@ const READS: [(&str, fn(&Storage, VatId) -> Result<(), Error>); 10] = [
 ];
 
 /// Ways to make SQLite fail on the next write or commit, and the error that says so.
-const BREAKS: [(&str, fn(&Scratch, VatId) -> Error, fn(&Error) -> bool); 3] = [
-    ("full", |scratch, vat| write_when(scratch, vat, "PRAGMA max_page_count = 1"), |e| matches!(e, Error::Full { .. })),
-    ("read-only", |scratch, vat| write_when(scratch, vat, "PRAGMA query_only = 1"), |e| {
-        matches!(e, Error::ReadOnly { .. })
-    }),
+const BREAKS: [Break; 3] = [
+    (
+        "full",
+        |scratch, vat| write_when(scratch, vat, "PRAGMA max_page_count = 1"),
+        |e| matches!(e, Error::Full { .. }),
+    ),
+    (
+        "read-only",
+        |scratch, vat| write_when(scratch, vat, "PRAGMA query_only = 1"),
+        |e| matches!(e, Error::ReadOnly { .. }),
+    ),
     (
         "commit",
         |scratch, _| {
@@ -148,6 +203,34 @@ fn every_write_to_a_full_store_says_full_or_succeeds() {
 }
 
 #[test]
+fn a_read_that_loses_the_transaction_stops_the_storage() {
+    let scratch = Scratch::new();
+    let vat = scratch.vat("a");
+    let error = scratch
+        .storage
+        .read("read", |session| {
+            // What SQLite does by itself when it runs out of memory in the middle of a query.
+            session.connection.execute_batch("ROLLBACK")?;
+            Ok(session.connection.execute_batch("SELECT * FROM absent")?)
+        })
+        .expect_err("no such table");
+    assert!(matches!(error, Error::Damaged { .. }), "{error:?}");
+    let error = scratch.append(vat, "entry", &[]).expect_err("the vat is lost");
+    assert!(matches!(error, Error::Poisoned { .. }), "{error:?}");
+}
+
+#[test]
+fn a_read_that_finds_damage_stops_nothing() {
+    let scratch = Scratch::new();
+    let vat = scratch.vat("a");
+    raw(&scratch.storage, "PRAGMA ignore_check_constraints = 1; UPDATE vats SET incarnation = -1");
+    let error = scratch.storage.vat(vat).expect_err("damaged");
+    assert!(matches!(error, Error::Damaged { .. }), "{error:?}");
+    scratch.append(vat, "entry", &[]).expect("goes on");
+    scratch.storage.commit().expect("goes on");
+}
+
+#[test]
 fn a_panic_inside_a_call_stops_the_storage() {
     let scratch = Scratch::new();
     let vat = scratch.vat("a");
@@ -180,18 +263,21 @@ fn caller_mistakes_stop_nothing() {
         storage.delete_snapshot(vat, Position(4)).expect_err("no snapshot"),
     ];
     let texts = mistakes.map(|error| error.to_string());
-    assert_eq!(texts.each_ref().map(String::as_str), [
-        "there is no vat 99",
-        "cannot append a crank: out of range integral type conversion attempted",
-        "there is already a vat named a: choose another name",
-        "there is no module 0000000000000000000000000000000000000000000000000000000000000000",
-        "there is already a module named module: choose another name",
-        "there is no module 0000000000000000000000000000000000000000000000000000000000000000",
-        &format!("cannot delete module {module}: vat a uses it"),
-        "cannot purge a vat: vat 1 is not terminated",
-        "there is no layer 5",
-        "there is no snapshot 1@4",
-    ]);
+    assert_eq!(
+        texts.each_ref().map(String::as_str),
+        [
+            "there is no vat 99",
+            "cannot append a crank: out of range integral type conversion attempted",
+            "there is already a vat named a: choose another name",
+            "there is no module 0000000000000000000000000000000000000000000000000000000000000000",
+            "there is already a module named module: choose another name",
+            "there is no module 0000000000000000000000000000000000000000000000000000000000000000",
+            &format!("cannot delete module {module}: vat a uses it"),
+            "cannot purge a vat: vat 1 is not terminated",
+            "there is no layer 5",
+            "there is no snapshot 1@4",
+        ]
+    );
     assert_eq!(dump(storage), before);
     storage.commit().expect("still in order");
 }

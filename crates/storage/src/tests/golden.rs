@@ -37,22 +37,24 @@ fn the_settings_are_what_durability_needs() {
     let scratch = Scratch::new();
     let setting = |name: &str| {
         let read = |session: &mut crate::session::Session| {
-            Ok(session.connection.query_row(&format!("PRAGMA {name}"), [], |row| {
-                Ok(format!("{:?}", row.get_ref(0)?))
-            })?)
+            Ok(session
+                .connection
+                .query_row(&format!("PRAGMA {name}"), [], |row| Ok(super::literal(row.get_ref(0)?)))?)
         };
         scratch.storage.read("read a setting", read).expect("a setting")
     };
-    let names = ["journal_mode", "synchronous", "foreign_keys", "application_id", "user_version", "busy_timeout"];
+    let names =
+        ["journal_mode", "synchronous", "foreign_keys", "application_id", "user_version", "busy_timeout"];
     let text = names.map(|name| format!("{name} {}\n", setting(name))).concat();
     expect![[r#"
-        journal_mode Text([119, 97, 108])
-        synchronous Integer(2)
-        foreign_keys Integer(1)
-        application_id Integer(1447122007)
-        user_version Integer(1)
-        busy_timeout Integer(5000)
-    "#]].assert_eq(&text);
+        journal_mode 'wal'
+        synchronous 2
+        foreign_keys 1
+        application_id 1447122007
+        user_version 1
+        busy_timeout 5000
+    "#]]
+    .assert_eq(&text);
 }
 
 /// Some of everything, as version 1 writes it.
@@ -62,11 +64,14 @@ fn furnish(storage: &Storage) {
     let birth = storage.add_layer(1, 0, 8_192).expect("a layer");
     storage.set_birth(scratch_module, b"birth", &[birth]).expect("set");
     let names = ["alice", "bob", "carol"];
-    let [alice, bob, carol] = names.map(|name| storage.create_vat(name, scratch_module, "{}").expect("created"));
+    let [alice, bob, carol] =
+        names.map(|name| storage.create_vat(name, scratch_module, "{}").expect("created"));
     for (number, vat) in [alice, bob, alice, carol, alice].into_iter().enumerate() {
         let (entry, value) = (format!("entry {number}"), format!("value {number}"));
         let vatstore = [("last", Some(value.as_str()))];
-        storage.append_crank(&crate::CrankRecord { vat, entry: entry.as_bytes(), vatstore: &vatstore }).expect("appended");
+        storage
+            .append_crank(&crate::CrankRecord { vat, entry: entry.as_bytes(), vatstore: &vatstore })
+            .expect("appended");
     }
     storage.close_span(alice).expect("closed");
     let delta = storage.add_layer(1, 8_192, 4_096).expect("a layer");

@@ -7,7 +7,14 @@ use crate::{Error, Incarnation, LayerId, LayerRow, ModuleHash, NewSnapshot, Posi
 
 fn put(scratch: &Scratch, vat: VatId, position: u64, layers: &[LayerId]) -> Result<Vec<LayerRow>, Error> {
     let (position, incarnation) = (Position(position), Incarnation(0));
-    scratch.storage.put_snapshot(&NewSnapshot { vat, position, incarnation, image: b"image", root: None, layers })
+    scratch.storage.put_snapshot(&NewSnapshot {
+        vat,
+        position,
+        incarnation,
+        image: b"image",
+        root: None,
+        layers,
+    })
 }
 
 fn deliver_five(scratch: &Scratch, vat: VatId) {

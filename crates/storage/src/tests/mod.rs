@@ -2,8 +2,8 @@
 //!
 //! Each file is one question. A store is dumped as text ([`dump`]) where two of them are to be the same.
 
-mod crash;
 mod cranks;
+mod crash;
 mod failures;
 mod golden;
 mod layers;
@@ -16,6 +16,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use rusqlite::Connection;
+use rusqlite::types::ValueRef;
 use tempfile::TempDir;
 
 use crate::{CrankRecord, Error, ModuleHash, Position, Storage, VatId, VatstoreWrite};
@@ -63,7 +64,9 @@ impl Scratch {
 
 /// Runs SQL on the storage's own connection, in its open transaction if it has one.
 fn raw(storage: &Storage, sql: &str) {
-    storage.read("run a test's SQL", |session| Ok(session.connection.execute_batch(sql)?)).expect("valid SQL");
+    storage
+        .read("run a test's SQL", |session| Ok(session.connection.execute_batch(sql)?))
+        .expect("valid SQL");
 }
 
 /// Runs SQL on a closed store's file.
@@ -78,7 +81,8 @@ fn dump(storage: &Storage) -> String {
 
 fn dump_connection(connection: &Connection) -> rusqlite::Result<String> {
     let mut text = String::new();
-    let mut tables = connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")?;
+    let mut tables =
+        connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")?;
     for table in tables.query_map([], |row| row.get::<_, String>(0))? {
         let table = table?;
         let columns = connection.prepare(&format!("SELECT * FROM {table}"))?.column_count();
@@ -88,12 +92,26 @@ fn dump_connection(connection: &Connection) -> rusqlite::Result<String> {
         while let Some(row) = rows.next()? {
             write!(text, "{table}").expect("a string");
             for column in 0..columns {
-                write!(text, " {:?}", row.get_ref(column)?).expect("a string");
+                text.push(' ');
+                text.push_str(&literal(row.get_ref(column)?));
             }
             text.push('\n');
         }
     }
     Ok(text)
+}
+
+/// A value as SQL writes it.
+fn literal(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => "NULL".to_owned(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(bytes) => format!("'{}'", String::from_utf8_lossy(bytes)),
+        ValueRef::Blob(bytes) => {
+            bytes.iter().fold("x'".to_owned(), |text, byte| format!("{text}{byte:02x}")) + "'"
+        }
+    }
 }
 
 /// A small generator of repeatable numbers (xorshift64*), for tests that walk many cases.

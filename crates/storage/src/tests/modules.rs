@@ -13,15 +13,17 @@ fn a_module_is_kept_once_under_any_number_of_names() {
     let other = ModuleHash::of(b"other");
     scratch.storage.put_module(other, "c", b"other").expect("kept");
     let row = scratch.storage.module_row(hash).expect("there");
-    assert_eq!((row.names.as_slice(), row.wasm_bytes, &row.birth), (&["a".to_owned(), "b".to_owned()][..], 8, &None));
-    assert_eq!(["a", "b", "c", "d"].map(|name| scratch.storage.module_by_name(name).expect("read")), [
-        Some(hash),
-        Some(hash),
-        Some(other),
-        None
-    ]);
+    assert_eq!(
+        (row.names.as_slice(), row.wasm_bytes, &row.birth),
+        (&["a".to_owned(), "b".to_owned()][..], 8, &None)
+    );
+    assert_eq!(
+        ["a", "b", "c", "d"].map(|name| scratch.storage.module_by_name(name).expect("read")),
+        [Some(hash), Some(hash), Some(other), None]
+    );
     assert_eq!(scratch.storage.module(hash).expect("its bytes"), WASM);
-    let mut listed = scratch.storage.modules().expect("listed").into_iter().map(|row| row.hash).collect::<Vec<_>>();
+    let mut listed =
+        scratch.storage.modules().expect("listed").into_iter().map(|row| row.hash).collect::<Vec<_>>();
     listed.sort();
     assert_eq!(listed.len(), 2);
     assert!(listed.contains(&hash) && listed.contains(&other));

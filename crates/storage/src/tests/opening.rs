@@ -79,7 +79,10 @@ fn a_newer_store_names_both_versions() {
     edit(dir.path(), "PRAGMA user_version = 2");
     let error = Storage::open(dir.path()).expect_err("newer");
     assert!(matches!(error, Error::NewerVersion { found: 2, supported: SCHEMA_VERSION, .. }), "{error:?}");
-    assert!(error.to_string().ends_with("this program reads up to 1: use the program that wrote it"), "{error}");
+    assert!(
+        error.to_string().ends_with("this program reads up to 1: use the program that wrote it"),
+        "{error}"
+    );
 }
 
 /// Overwrites bytes of a file.
@@ -88,12 +91,17 @@ fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
     file.seek(SeekFrom::Start(at)).and_then(|_| file.write_all(bytes)).expect("written");
 }
 
-/// Ways to damage a store's file of `len` bytes.
-const DAMAGES: [(&str, fn(&Path, u64)); 5] = [
+/// A way to damage a file of some length, with its name.
+type Damage = (&'static str, fn(&Path, u64));
+
+/// Ways to damage a store's file.
+const DAMAGES: [Damage; 5] = [
     ("magic", |path, _| overwrite(path, 3, b"!")),
     ("page size", |path, _| overwrite(path, 16, &[3, 3])),
     ("table of tables", |path, _| overwrite(path, 100, &[0xee; 8])),
-    ("second half", |path, len| overwrite(path, len / 2, &vec![0xee; usize::try_from(len / 2).expect("small")])),
+    ("second half", |path, len| {
+        overwrite(path, len / 2, &vec![0xee; usize::try_from(len / 2).expect("small")])
+    }),
     ("cut", |path, len| {
         fs::OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(len / 2)).expect("cut");
     }),

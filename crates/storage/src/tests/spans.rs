@@ -74,9 +74,18 @@ fn an_incarnation_begins_with_a_span() {
 
 /// Changes behind the storage's back, and what verification says of them.
 const CHANGES: [(&str, &str); 4] = [
-    ("UPDATE transcript SET entry = x'62617a' WHERE position = 1", "the entries 0..3 of vat 1 do not give the hash of their span"),
-    ("UPDATE transcript SET entry = x'62617a' WHERE position = 4", "the entries 3..5 of vat 1 do not give the hash of their span"),
-    ("UPDATE spans SET hash = replace(hash, substr(hash, 1, 4), '0000') WHERE open", "the entries 3..5 of vat 1 do not"),
+    (
+        "UPDATE transcript SET entry = x'62617a' WHERE position = 1",
+        "the entries 0..3 of vat 1 do not give the hash of their span",
+    ),
+    (
+        "UPDATE transcript SET entry = x'62617a' WHERE position = 4",
+        "the entries 3..5 of vat 1 do not give the hash of their span",
+    ),
+    (
+        "UPDATE spans SET hash = replace(hash, substr(hash, 1, 4), '0000') WHERE open",
+        "the entries 3..5 of vat 1 do not",
+    ),
     ("UPDATE spans SET hash = upper(hash) WHERE open", "is not a span hash"),
 ];
 

@@ -83,7 +83,7 @@ fn furnish(scratch: &Scratch, vat: VatId) -> crate::LayerId {
 
 /// The lines of a dump that speak of a vat, but for its row in `vats`.
 fn remains(scratch: &Scratch, vat: VatId) -> usize {
-    let mark = format!(" Integer({vat}) ");
+    let mark = format!(" {vat} ");
     let tables = ["transcript", "spans", "snapshots", "snapshot_layers", "vatstore"];
     let text = dump(&scratch.storage);
     text.lines().filter(|line| tables.iter().any(|table| line.starts_with(&format!("{table}{mark}")))).count()

@@ -1,9 +1,9 @@
 //! The smallest useful vat: a number that others can add to.
 //!
-//! Start here to learn the SDK. A vat is a struct, its fields are its state, and nothing has to be saved:
-//! the next delivery finds the struct as this one left it, be it a microsecond or a year later, in this process or on
-//! another machine. Methods take and return what serde can carry; `Err` rejects the caller's promise and leaves the
-//! vat running.
+//! Start here to learn the SDK. A vat is a struct, its fields are its state, and nothing has to be saved: the
+//! next delivery finds the struct as this one left it, be it a microsecond or a year later, in this process
+//! or on another machine. Methods take and return what serde can carry; `Err` rejects the caller's promise
+//! and leaves the vat running.
 //!
 //! ```text
 //!   start({"start":7})   increment()  → 8     add(10) → 18     add(-100) → rejected: below zero

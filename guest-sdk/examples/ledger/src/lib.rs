@@ -1,8 +1,8 @@
 //! Accounts and transfers: state that grows, rules that must hold, and a trail that outlives the code.
 //!
-//! The balances live in an ordinary `BTreeMap` in the heap, where reading and writing them costs nothing. What happened is
-//! also written to vat storage, a line for each entry, which survives an upgrade of this code and does not
-//! take up heap:
+//! The balances live in an ordinary `BTreeMap` in the heap, where reading and writing them costs nothing.
+//! What happened is also written to vat storage, a line for each entry, which survives an upgrade of this
+//! code and does not take up heap:
 //!
 //! ```text
 //!   heap     accounts   { "alice": 70, "bob": 30 }
@@ -11,8 +11,8 @@
 //!            audit.0000000002 = {"kind":"transfer","from":"alice","to":"bob","amount":30}
 //! ```
 //!
-//! Invariant: the sum of all balances is the sum of all deposits; [`Ledger::total`] is kept beside the map and both are
-//! changed together, after every check has passed.
+//! Invariant: the sum of all balances is the sum of all deposits; [`Ledger::total`] is kept beside the map
+//! and both are changed together, after every check has passed.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,7 +28,8 @@ const ACCOUNTS_MAX: u32 = 1_000_000;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
-    /// How many accounts to begin with, called `account-0000000` and so on. A hundred thousand fill about 10 MiB.
+    /// How many accounts to begin with, called `account-0000000` and so on. A hundred thousand fill about 7
+    /// MiB.
     accounts: u32,
     /// What each of them holds.
     balance: u64,
@@ -60,7 +61,8 @@ impl Ledger {
         let Some(total) = config.balance.checked_mul(u64::from(config.accounts)) else {
             bail!("{} accounts of {} are more than can be counted", config.accounts, config.balance);
         };
-        let accounts = (0..config.accounts).map(|number| (format!("account-{number:07}"), config.balance)).collect();
+        let accounts =
+            (0..config.accounts).map(|number| (format!("account-{number:07}"), config.balance)).collect();
         Ok(Ledger { accounts, total, next_entry: 0 })
     }
 
@@ -75,7 +77,9 @@ impl Ledger {
     /// Puts money into an account; answers its new balance.
     fn deposit(&mut self, account: String, amount: u64) -> Result<u64> {
         // No balance exceeds the total, so this one check is enough.
-        let Some(total) = self.total.checked_add(amount) else { bail!("{amount} is more than can be counted") };
+        let Some(total) = self.total.checked_add(amount) else {
+            bail!("{amount} is more than can be counted")
+        };
         let Some(balance) = self.accounts.get_mut(&account) else { bail!("no account {account:?}") };
         *balance += amount;
         let balance = *balance;
@@ -89,7 +93,9 @@ impl Ledger {
         ensure!(from != to, "an account cannot pay itself");
         ensure!(self.accounts.contains_key(&to), "no account {to:?}");
         let Some(payer) = self.accounts.get_mut(&from) else { bail!("no account {from:?}") };
-        let Some(left) = payer.checked_sub(amount) else { bail!("{from:?} has {payer}, which is less than {amount}") };
+        let Some(left) = payer.checked_sub(amount) else {
+            bail!("{from:?} has {payer}, which is less than {amount}")
+        };
         *payer = left;
         let payee = self.accounts.entry(to.clone()).or_default();
         *payee += amount;

@@ -1,17 +1,19 @@
 //! A vat that misbehaves on request: one method for each way in which a guest can try its host.
 //!
-//! Every method but `count` faults its delivery, or should make a careful host fault it, and the next delivery must find the vat as it
-//! was. `count` tells whether it does: each method adds to the count before it misbehaves.
+//! Every method but `count` faults its delivery, or should make a careful host fault it, and the next
+//! delivery must find the vat as it was. `count` tells whether it does: each method adds to the count before
+//! it misbehaves.
 //!
 //! The ways that need a broken pointer or broken JSON go past the SDK, in [`raw`].
 
 mod raw;
 
-use vat_sdk::{Result, Vref, log, syscall, vat, vatstore};
+use vat_sdk::{CapData, Promise, Resolution, Result, log, syscall, vat, vatstore};
 
-/// How often a message arrived, by the vat's own reckoning.
+/// What a fault must undo.
 #[derive(Debug, Default)]
 struct Mischief {
+    /// How many messages arrived, by the vat's own reckoning.
     count: u64,
     hoard: Vec<Vec<u8>>,
 }
@@ -51,12 +53,6 @@ impl Mischief {
         panic!("{message}");
     }
 
-    /// Returns a status other than 0, with this message.
-    fn fail(&mut self, message: &str) {
-        self.count += 1;
-        raw::fail_at_return(message);
-    }
-
     /// Allocates `mebibytes`, all of them written, and keeps them. Behaves if there is room.
     fn grow(&mut self, mebibytes: usize) -> usize {
         self.count += 1;
@@ -89,9 +85,9 @@ impl Mischief {
 
     /// Resolves a promise that it does not decide.
     #[vat(name = "stealPromise")]
-    fn steal_promise(&mut self, promise: Vref) -> Result<()> {
+    fn steal_promise(&mut self, promise: Promise) -> Result<()> {
         self.count += 1;
-        syscall::resolve(vec![vat_abi::Resolution::fulfilled(promise, vat_sdk::CapData::undefined())])
+        syscall::resolve(vec![Resolution::fulfilled(promise.vref().clone(), CapData::undefined())])
     }
 
     /// Makes syscalls, `times` of them. Behaves if it may.
@@ -123,9 +119,9 @@ impl Mischief {
     }
 }
 
-/// Its frames are used after the call, so that no compiler can turn it into a loop.
-#[expect(unconditional_recursion, reason = "that is the mischief")]
+/// Each call waits for the next one's answer to do something with it, so that no compiler can make a loop of
+/// it; and keeps nothing in memory, so that it is the stack of calls that runs out.
+#[inline(never)]
 fn dive(depth: u64) -> u64 {
-    let below = std::hint::black_box(dive(depth + 1));
-    below ^ depth
+    if depth == u64::MAX { 0 } else { dive(depth + 1).rotate_left(7) ^ depth }
 }

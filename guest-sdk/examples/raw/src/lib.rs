@@ -1,7 +1,8 @@
 //! A counter in the bare ABI: no SDK, no standard library, no allocator, no JSON library.
 //!
-//! It shows what a vat is to the host, and what porting a vat to another language takes: five imports, two exports, and
-//! reading and writing a little JSON. What it needs of JSON is in [`scan`]; the calls are in [`abi`].
+//! It shows what a vat is to the host, and what porting a vat to another language takes: five imports, two
+//! exports, and reading and writing a little JSON. What it needs of JSON is in [`scan`]; the calls are in
+//! [`abi`].
 //!
 //! ```text
 //!   ["message","o+0",{"methargs":{"body":"#[\"add\",[5]]","slots":[]},"result":"p-60"}]
@@ -11,8 +12,8 @@
 //!   ["resolve",[["p-60",false,{"body":"#5","slots":[]}]]]
 //! ```
 //!
-//! Its state is one number. What a caller gets wrong rejects the caller's promise; a delivery that it cannot read,
-//! or that is longer than its buffer, fails.
+//! Its state is one number. What a caller gets wrong rejects the caller's promise; a delivery that it cannot
+//! read, or that is longer than its buffer, fails.
 
 #![cfg_attr(target_family = "wasm", no_std)]
 
@@ -52,7 +53,8 @@ fn react(message: &Message<'_>) -> Option<Answer> {
 }
 
 fn add(by: u64) -> Result<u64, &'static str> {
-    let count = COUNT.load(Ordering::Relaxed).checked_add(by).filter(|count| *count <= scan::SAFE_INTEGER_MAX);
+    let count =
+        COUNT.load(Ordering::Relaxed).checked_add(by).filter(|count| *count <= scan::SAFE_INTEGER_MAX);
     let count = count.ok_or("the count would leave what a JavaScript number can hold")?;
     COUNT.store(count, Ordering::Relaxed);
     Ok(count)
@@ -64,8 +66,9 @@ mod tests {
 
     fn send(body: &str) -> String {
         let body = body.replace('"', "\\\"");
-        let delivery =
-            format!("[\"message\",\"o+0\",{{\"methargs\":{{\"body\":\"{body}\",\"slots\":[]}},\"result\":\"p-60\"}}]");
+        let delivery = format!(
+            "[\"message\",\"o+0\",{{\"methargs\":{{\"body\":\"{body}\",\"slots\":[]}},\"result\":\"p-60\"}}]"
+        );
         let answer = deliver(delivery.as_bytes()).unwrap().expect("a message with a result is answered");
         String::from_utf8(answer.as_bytes().to_vec()).unwrap()
     }
@@ -92,14 +95,18 @@ mod tests {
         ];
         for body in wrong {
             let answer = send(body);
-            assert!(answer.starts_with("[\"resolve\",[[\"p-60\",true,{\"body\":\"#{\\\"#error\\\":"), "{body}: {answer}");
+            assert!(
+                answer.starts_with("[\"resolve\",[[\"p-60\",true,{\"body\":\"#{\\\"#error\\\":"),
+                "{body}: {answer}"
+            );
         }
         assert_eq!(send("#[\"peek\",[]]"), fulfilled("#7"));
     }
 
     #[test]
     fn fields_may_come_in_any_order_and_nobody_may_wait() {
-        let other_order = br##"["message","o+0",{"result":null,"methargs":{"slots":["o-1"],"body":"#[\"add\",[0]]"}}]"##;
+        let other_order =
+            br##"["message","o+0",{"result":null,"methargs":{"slots":["o-1"],"body":"#[\"add\",[0]]"}}]"##;
         assert!(deliver(other_order).unwrap().is_none());
     }
 
@@ -108,8 +115,15 @@ mod tests {
         for delivery in ["[\"startVat\",{\"body\":\"#{}\",\"slots\":[]}]", "[\"bringOutYourDead\"]"] {
             assert!(deliver(delivery.as_bytes()).unwrap().is_none(), "{delivery}");
         }
-        for delivery in ["", "[", "[]", "{}", "[\"message\"", "[\"message\",\"o+0\",{\"methargs\":{}}]", "[\"mess\\u0061ge\"]"]
-        {
+        for delivery in [
+            "",
+            "[",
+            "[]",
+            "{}",
+            "[\"message\"",
+            "[\"message\",\"o+0\",{\"methargs\":{}}]",
+            "[\"mess\\u0061ge\"]",
+        ] {
             assert!(deliver(delivery.as_bytes()).is_err(), "{delivery}");
         }
     }

@@ -1,7 +1,7 @@
 //! As much JSON as this vat needs: walk through a text, skip what does not matter, point at what does.
 //!
-//! A [`Scanner`] never copies and never looks back. It is lenient, since the host sends valid JSON: it must find
-//! its way through every valid text, and may accept some that are not.
+//! A [`Scanner`] never copies and never looks back. It is lenient, since the host sends valid JSON: it must
+//! find its way through every valid text, and may accept some that are not.
 
 /// The largest integer that a JavaScript number holds exactly, with all below it.
 pub(crate) const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
@@ -85,7 +85,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Steps into an object and through its fields, calling `field` with each name, at its value. `field` steps over the value.
+    /// Steps into an object and through its fields, calling `field` with each name, at its value. `field`
+    /// steps over the value.
     pub(crate) fn object(&mut self, mut field: impl FnMut(&'a [u8], &mut Self) -> Option<()>) -> Option<()> {
         self.expect(b'{')?;
         if self.expect(b'}').is_some() {

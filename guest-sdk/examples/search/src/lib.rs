@@ -1,7 +1,7 @@
 //! A full-text index: documents are sent to it, and it answers which of them are about some words.
 //!
-//! It shows that a vat is not a toy: a well-known crate from the registry compiled in, tens of mebibytes of ordinary Rust
-//! collections in the heap, and not a line about saving them.
+//! It shows that a vat is not a toy: a well-known crate from the registry compiled in, tens of mebibytes of
+//! ordinary Rust collections in the heap, and not a line about saving them.
 //!
 //! ```text
 //!   add("moby", "Call me Ishmael…")          tokenize ─► words ─► postings
@@ -9,8 +9,8 @@
 //!     → [{"id":"moby","score":…}, …]
 //! ```
 //!
-//! Ranking is BM25, in integers (thousandths): the order of the answers must not hang on how a sum of floats was
-//! rounded. Documents with equal scores come in the order of their ids.
+//! Ranking is BM25, in integers (thousandths): the order of the answers must not hang on how a sum of floats
+//! was rounded. Documents with equal scores come in the order of their ids.
 
 use regex::Regex;
 use serde::Serialize;
@@ -141,8 +141,8 @@ impl Index {
         log2_thousandths(1_000 + 1_000 * all / documents)
     }
 
-    /// BM25's saturation, in thousandths, with k = 1.2 and b = 0.75: the tenth occurrence counts less than the second, and the same
-    /// count more in a short text.
+    /// BM25's saturation, in thousandths, with k = 1.2 and b = 0.75: the tenth occurrence counts less than
+    /// the second, and the same count more in a short text.
     fn weight(&self, number: Number, occurrences: u32) -> u64 {
         let words = self.documents.get(&number).map_or(0, |document| document.words);
         let mean = (self.length / (self.documents.len() as u64).max(1)).max(1);
@@ -207,7 +207,9 @@ mod tests {
 
     #[test]
     fn the_logarithm_is_exact_at_powers_of_two_and_grows() {
-        for (thousandths, expected) in [(1_000, 0), (2_000, 1_000), (3_000, 1_500), (4_000, 2_000), (1_024_000, 10_000)] {
+        for (thousandths, expected) in
+            [(1_000, 0), (2_000, 1_000), (3_000, 1_500), (4_000, 2_000), (1_024_000, 10_000)]
+        {
             assert_eq!(log2_thousandths(thousandths), expected);
         }
     }

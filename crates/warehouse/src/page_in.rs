@@ -1,0 +1,187 @@
+//! Bringing a vat into memory: the newest usable state, then a replay of the transcript written since.
+//!
+//! ```text
+//!   state in memory ─ unreadable ► newest snapshot ─ unreadable ► older one ─ … ► birth image ─ … ► birth
+//!        │                              │
+//!        └── restore ── replay position.. ── resident
+//! ```
+//!
+//! Each step down is logged and counted and costs a longer replay, never a wrong answer. A delivery that was recorded as
+//! faulted had no effect on the heap and is passed over.
+
+use vat_abi::TranscriptEntry;
+use vat_engine::{CrankContext, HeapState, VatInstance, VatModule};
+use vat_storage::{ModuleHash, Position, VatId, VatRow, VatStatus};
+
+use crate::error::Error;
+use crate::options::KeptOptions;
+use crate::replay::{Divergence, replay_delivery};
+use crate::residency::Resident;
+use crate::snapshots::Saved;
+use crate::warehouse::Inner;
+
+impl Inner {
+    /// Brings the vat into memory. The caller holds its cell.
+    pub(crate) fn page_in(&self, vat: VatId) -> Result<Resident, Error> {
+        let row = self.storage.vat(vat)?;
+        check_alive(&row)?;
+        let kept = kept_options(&row)?;
+        let module = self.module(row.module)?;
+        let (mut instance, from) = self.restore_newest(&row, &kept, &module)?;
+        let next = row.next_position.0;
+        if let Some(divergence) = self.replay(&row, &kept, &mut instance, from, next)? {
+            return Err(self.quarantine(&row, divergence));
+        }
+        self.counters.page_ins.add(1);
+        Ok(Resident { instance, kept, incarnation: row.incarnation.0, next, captured: from })
+    }
+
+    /// An instance from the newest state that can be used, and the position up to which it has lived.
+    fn restore_newest(
+        &self,
+        row: &VatRow,
+        kept: &KeptOptions,
+        module: &VatModule,
+    ) -> Result<(VatInstance, u64), Error> {
+        let fits = |saved: &Saved| saved.incarnation == row.incarnation.0 && saved.position <= row.next_position.0;
+        if let Some(saved) = self.snapshots.newest(row.id).filter(fits) {
+            match self.restore(kept, module, &saved.state) {
+                Ok(instance) => return Ok((instance, saved.position)),
+                Err(error) => self.fall_back(row, saved.position, &error),
+            }
+            self.snapshots.forget(row.id);
+        }
+        for snapshot in self.storage.snapshots(row.id)? {
+            let loaded = self.snapshots.load(&snapshot).map_err(|error| error.to_string());
+            let restored = loaded.and_then(|saved| match fits(&saved) {
+                true => self.restore(kept, module, &saved.state).map(|i| (i, saved)).map_err(|e| e.to_string()),
+                false => Err("it belongs to another incarnation".to_owned()),
+            });
+            match restored {
+                Ok((instance, saved)) => {
+                    let position = saved.position;
+                    self.snapshots.remember(row.id, saved);
+                    return Ok((instance, position));
+                }
+                Err(error) => self.fall_back(row, snapshot.position.0, &error),
+            }
+        }
+        Ok((self.born(row.module, kept, module)?, 0))
+    }
+
+    /// A new instance of a module, as it is after birth.
+    pub(crate) fn born(
+        &self,
+        hash: ModuleHash,
+        kept: &KeptOptions,
+        module: &VatModule,
+    ) -> Result<VatInstance, Error> {
+        if let Some(state) = self.birth_state(hash)? {
+            match self.restore(kept, module, &state) {
+                Ok(instance) => return Ok(instance),
+                Err(Error::Engine(vat_engine::Error::MemoryLimitTooLow { needed, limit })) => {
+                    return Err(vat_engine::Error::MemoryLimitTooLow { needed, limit }.into());
+                }
+                Err(error) => tracing::warn!(module = %hash, %error, "the birth image cannot be used"),
+            }
+            self.counters.fallbacks.add(1);
+        }
+        Ok(VatInstance::birth(&self.engine, module, kept.options.memory_pages_max)?)
+    }
+
+    /// The module's state after birth, if it can be read.
+    fn birth_state(&self, hash: ModuleHash) -> Result<Option<HeapState>, Error> {
+        if let Some(state) = self.births().get(&hash) {
+            return Ok(Some(state.clone()));
+        }
+        let Some(descriptor) = self.storage.module_row(hash)?.birth else {
+            return Ok(None);
+        };
+        match self.snapshots.state(&descriptor) {
+            Ok(state) => {
+                self.births().put(hash, state.clone());
+                Ok(Some(state))
+            }
+            Err(error) => {
+                tracing::warn!(module = %hash, %error, "the birth image cannot be used");
+                self.counters.fallbacks.add(1);
+                Ok(None)
+            }
+        }
+    }
+
+    fn restore(&self, kept: &KeptOptions, module: &VatModule, state: &HeapState) -> Result<VatInstance, Error> {
+        Ok(VatInstance::restore(&self.engine, module, kept.options.memory_pages_max, state)?)
+    }
+
+    fn fall_back(&self, row: &VatRow, position: u64, error: &dyn std::fmt::Display) {
+        self.counters.fallbacks.add(1);
+        tracing::warn!(vat = %row.name, position, %error, "a snapshot cannot be used; falling back to an older state");
+    }
+
+    /// Replays the deliveries `from..to`.
+    fn replay(
+        &self,
+        row: &VatRow,
+        kept: &KeptOptions,
+        instance: &mut VatInstance,
+        from: u64,
+        to: u64,
+    ) -> Result<Option<Divergence>, Error> {
+        for recorded in self.storage.entries(row.id, Position(from), Position(to)) {
+            let (position, entry) = recorded?;
+            let entry = decode_entry(row, position, &entry)?;
+            self.counters.replayed.add(1);
+            if entry.outcome.fault().is_some() {
+                continue;
+            }
+            let context = crank_context(kept, row.incarnation.0, position.0, entry.time_ns);
+            if let Some(divergence) = replay_delivery(instance, position.0, &entry, &context)? {
+                return Ok(Some(divergence));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes a diverging vat out of service, with its evidence.
+    fn quarantine(&self, row: &VatRow, divergence: Divergence) -> Error {
+        self.counters.quarantined.add(1);
+        tracing::error!(vat = %row.name, %divergence, "the replay differs from the transcript; the vat is quarantined");
+        let status = VatStatus::Quarantined { reason: divergence.to_string() };
+        match self.storage.set_status(row.id, &status) {
+            Ok(()) => Error::Diverged { vat: row.name.clone(), divergence: Box::new(divergence) },
+            Err(error) => error.into(),
+        }
+    }
+}
+
+/// What the engine is told about one crank.
+pub(crate) fn crank_context(kept: &KeptOptions, incarnation: u32, position: u64, time_ns: u64) -> CrankContext {
+    CrankContext {
+        time_ns,
+        seed: kept.crank_seed(incarnation, position),
+        computrons_max: kept.options.computrons_per_delivery,
+    }
+}
+
+pub(crate) fn kept_options(row: &VatRow) -> Result<KeptOptions, Error> {
+    KeptOptions::decode(&row.options)
+        .ok_or_else(|| Error::Damaged { vat: row.name.clone(), what: "its options cannot be read".to_owned() })
+}
+
+pub(crate) fn decode_entry(row: &VatRow, position: Position, entry: &[u8]) -> Result<TranscriptEntry, Error> {
+    TranscriptEntry::from_json(entry).map_err(|error| Error::Damaged {
+        vat: row.name.clone(),
+        what: format!("transcript entry {}: {error}", position.0),
+    })
+}
+
+pub(crate) fn check_alive(row: &VatRow) -> Result<(), Error> {
+    match &row.status {
+        VatStatus::Alive => Ok(()),
+        VatStatus::Terminated { .. } => Err(Error::UnknownVat(row.name.clone())),
+        VatStatus::Quarantined { reason } => {
+            Err(Error::Quarantined { vat: row.name.clone(), reason: reason.clone() })
+        }
+    }
+}

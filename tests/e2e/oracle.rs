@@ -1,0 +1,109 @@
+//! The oracle: a vat that was evicted, snapshotted, crashed, restored and replayed at any points is indistinguishable from
+//! one that never left memory. Same syscalls, same outcomes, same computrons, same heap bytes, same globals, same storage.
+
+use proptest::prelude::*;
+
+use crate::scenario::{Event, Host, Scenario, Trace, message};
+
+const STATE: &str = include_str!("../vats/state.wat");
+
+/// The vat that stays in memory from its first delivery to its last.
+fn steady(scenario: &Scenario) -> Trace {
+    scenario.run(Host { snapshot_interval: u64::MAX, ..Host::ALL[0] }, |_| Event::Stay)
+}
+
+/// Every event after every delivery, in every way of hosting.
+fn indistinguishable(scenario: &Scenario) {
+    let steady = steady(scenario);
+    for host in Host::ALL {
+        for event in [Event::Stay, Event::Snapshot, Event::Evict, Event::Commit, Event::Restart] {
+            let disturbed = scenario.run(host, |_| event);
+            steady.assert_same(&disturbed, &format!("{event:?} after every delivery, {host:?}"));
+        }
+        // A crash loses what was not committed, so every other delivery is committed.
+        let crashed = scenario.run(host, |position| match position % 4 {
+            1 => Event::Commit,
+            3 => Event::Evict,
+            _ => Event::Stay,
+        });
+        steady.assert_same(&crashed, "commit and evict in turn");
+    }
+}
+
+/// Crashes once, at `at`, after a commit at `committed`.
+fn crash_once(scenario: &Scenario, host: Host, committed: usize, at: usize) -> Trace {
+    let crashed = std::cell::Cell::new(false);
+    scenario.run(host, move |position| {
+        if position == committed {
+            Event::Commit
+        } else if position == at && !crashed.replace(true) {
+            Event::Crash
+        } else {
+            Event::Stay
+        }
+    })
+}
+
+#[test]
+fn state_in_memory_globals_and_storage_survives_everything() {
+    indistinguishable(&Scenario::wat(STATE, 12));
+}
+
+#[test]
+fn a_crash_at_any_delivery_loses_only_what_was_not_committed() {
+    let scenario = Scenario::wat(STATE, 8);
+    let steady = steady(&scenario);
+    for at in 0..=8 {
+        for committed in [0, at / 2, at] {
+            let crashed = crash_once(&scenario, Host::ALL[at % 3], committed, at);
+            steady.assert_same(&crashed, &format!("crash at {at}, committed at {committed}"));
+        }
+    }
+}
+
+#[test]
+fn faulted_deliveries_leave_no_trace_in_the_vat() {
+    let text = STATE.replace("(local $reply i32)", "(local $reply i32) (call $maybe_fault (local.get $len))").replace(
+        "(func (export \"vat_deliver\")",
+        // Long deliveries fault, after they changed everything they could.
+        r#"(func $maybe_fault (param $len i32)
+             (if (i32.gt_u (local.get $len) (i32.const 500))
+               (then
+                 (global.set $a (i32.const -7))
+                 (i32.store (i32.const 16384) (i32.const -1))
+                 (drop (memory.grow (i32.const 3)))
+                 (drop (call $syscall (i32.const 2048) (i32.const 36)))
+                 (unreachable))))
+           (func (export "vat_deliver")"#,
+    );
+    let mut scenario = Scenario::wat(&text, 0);
+    let long = [false, false, true, false, true, true, false, false, true, false];
+    let padding = |long: bool| "7".repeat(if long { 500 } else { 1 });
+    scenario.deliveries = long.iter().map(|l| message("step", &format!("[{:?}]", padding(*l)))).collect();
+    let trace = steady(&scenario);
+    let faulted: Vec<bool> = trace.deliveries[1..].iter().map(|d| d.outcome.fault().is_some()).collect();
+    assert_eq!(faulted, long);
+    indistinguishable(&scenario);
+}
+
+fn events(len: usize) -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        3 => Just(Event::Stay),
+        2 => Just(Event::Snapshot),
+        3 => Just(Event::Evict),
+        2 => Just(Event::Commit),
+        1 => Just(Event::Restart),
+    ];
+    proptest::collection::vec(event, len)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_schedule_is_invisible(events in events(16), host in 0usize..3) {
+        let scenario = Scenario::wat(STATE, 15);
+        let disturbed = scenario.run(Host::ALL[host], |position| events[position]);
+        steady(&scenario).assert_same(&disturbed, &format!("{events:?}"));
+    }
+}

@@ -1,0 +1,219 @@
+//! A scenario: a module, what is delivered to a vat of it, and how that is run.
+
+use std::sync::{Arc, Mutex};
+
+use vat_abi::{
+    CapData, Computrons, Delivery, LogLevel, Message, Outcome, Syscall, SyscallRecord, SyscallResult, Vref,
+};
+use vat_engine::Globals;
+use vat_warehouse::{
+    RestoreMethod, SyscallHandler, SyscallVerdict, Tracking, VatName, VatOptions, Warehouse, WarehouseConfig,
+};
+
+/// What is delivered to one vat.
+#[derive(Debug, Clone)]
+pub(crate) struct Scenario {
+    pub(crate) wasm: Vec<u8>,
+    pub(crate) start: CapData,
+    pub(crate) deliveries: Vec<Delivery>,
+    pub(crate) options: VatOptions,
+}
+
+/// What happens to the vat after a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Nothing: it stays in memory.
+    Stay,
+    /// Its state is captured, and it stays.
+    Snapshot,
+    /// It is evicted.
+    Evict,
+    /// Everything so far is committed.
+    Commit,
+    /// Everything is made durable, and the warehouse is closed and opened again.
+    Restart,
+    /// The warehouse is gone without a commit; what was lost is delivered again.
+    Crash,
+}
+
+/// Everything that can be observed of a vat.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Trace {
+    pub(crate) deliveries: Vec<Observed>,
+    pub(crate) heap: Vec<u8>,
+    pub(crate) globals: Globals,
+    pub(crate) storage: Vec<(String, String)>,
+}
+
+/// What can be observed of one delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Observed {
+    pub(crate) outcome: Outcome,
+    pub(crate) computrons: Computrons,
+    pub(crate) syscalls: Vec<SyscallRecord>,
+}
+
+/// How a warehouse is run in a test.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Host {
+    pub(crate) restore: RestoreMethod,
+    pub(crate) tracking: Tracking,
+    pub(crate) snapshot_interval: u64,
+}
+
+impl Host {
+    /// All ways of restoring and tracking.
+    pub(crate) const ALL: [Host; 3] = [
+        Host { restore: RestoreMethod::Map, tracking: Tracking::Best, snapshot_interval: 200 },
+        Host { restore: RestoreMethod::Map, tracking: Tracking::Compare, snapshot_interval: 3 },
+        Host { restore: RestoreMethod::Copy, tracking: Tracking::Best, snapshot_interval: 1 },
+    ];
+
+    pub(crate) fn config(self) -> WarehouseConfig {
+        WarehouseConfig {
+            restore: self.restore,
+            tracking: self.tracking,
+            snapshot_interval: self.snapshot_interval,
+            check_one_in: 1,
+            ..WarehouseConfig::default()
+        }
+    }
+}
+
+/// Answers every syscall and hears every line.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Listener {
+    pub(crate) heard: Arc<Mutex<Vec<String>>>,
+}
+
+impl SyscallHandler for Listener {
+    fn syscall(&mut self, _syscall: &Syscall) -> SyscallVerdict {
+        SyscallVerdict::Answer(SyscallResult::Ok(None))
+    }
+
+    fn log(&mut self, _level: LogLevel, text: &str) {
+        self.heard.lock().unwrap().push(text.to_owned());
+    }
+}
+
+/// A message to the root object: `method` with `args`, a JSON array.
+pub(crate) fn message(method: &str, args: &str) -> Delivery {
+    Delivery::Message {
+        target: Vref::root(),
+        message: Message {
+            methargs: CapData::data(format!("#[{method:?},{args}]")),
+            result: Some("p-60".parse().unwrap()),
+        },
+    }
+}
+
+pub(crate) fn vat() -> VatName {
+    "subject".parse().unwrap()
+}
+
+impl Scenario {
+    pub(crate) fn wat(text: &str, deliveries: usize) -> Scenario {
+        Scenario {
+            wasm: wat::parse_str(text).expect("the test's own module is well formed"),
+            start: CapData::undefined(),
+            deliveries: (0..deliveries).map(|n| message("step", &format!("[{n}]"))).collect(),
+            options: VatOptions::default(),
+        }
+    }
+
+    /// The recorded time of each crank: all different.
+    fn time(position: usize) -> u64 {
+        1_700_000_000_000_000_000 + position as u64 * 1_000_000_007
+    }
+
+    /// Runs everything, with `events[i]` after delivery `i` (position `i`, the start being the first).
+    pub(crate) fn run(&self, host: Host, events: impl Fn(usize) -> Event) -> Trace {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Warehouse::open(dir.path(), host.config()).unwrap();
+        let mut warehouse = open();
+        warehouse.install("module", &self.wasm).unwrap();
+        warehouse.commit().unwrap();
+        let mut observed: Vec<Observed> = Vec::new();
+        let mut position = 0;
+        while position <= self.deliveries.len() {
+            let seen = self.deliver(&warehouse, position);
+            match observed.get(position) {
+                Some(before) => assert_eq!(before, &seen, "position {position} again after a crash"),
+                None => observed.push(seen),
+            }
+            position += 1;
+            match events(position - 1) {
+                Event::Stay => {}
+                Event::Snapshot => warehouse.provide_blocking(&vat()).unwrap().snapshot().unwrap(),
+                Event::Evict => warehouse.evict(&vat()).unwrap(),
+                Event::Commit => warehouse.commit().unwrap(),
+                Event::Restart => {
+                    warehouse.checkpoint().unwrap();
+                    drop(warehouse);
+                    warehouse = open();
+                }
+                Event::Crash => {
+                    warehouse.abandon().expect("no lease is held");
+                    warehouse = open();
+                    position = warehouse
+                        .vat(&vat())
+                        .map_or(0, |row| usize::try_from(row.next_position.0).unwrap());
+                }
+            }
+        }
+        let verification = warehouse.verify(&vat()).unwrap();
+        assert!(verification.verdict.is_identical(), "replay from birth: {}", verification.verdict);
+        assert_eq!(warehouse.stats().disagreements, 0, "the tracker missed a page");
+        self.observe(&warehouse, observed)
+    }
+
+    fn deliver(&self, warehouse: &Warehouse, position: usize) -> Observed {
+        let listener = Listener::default();
+        let time = Self::time(position);
+        let (report, _) = match position.checked_sub(1) {
+            None => {
+                let options = self.options.clone();
+                warehouse.create(&vat(), "module", options, self.start.clone(), time, listener)
+            }
+            Some(index) => warehouse.provide_blocking(&vat()).unwrap().deliver(
+                self.deliveries[index].clone(),
+                time,
+                listener,
+            ),
+        };
+        let report = report.unwrap();
+        assert_eq!(report.position, position as u64);
+        Observed { outcome: report.outcome, computrons: report.computrons, syscalls: report.syscalls }
+    }
+
+    fn observe(&self, warehouse: &Warehouse, deliveries: Vec<Observed>) -> Trace {
+        let mut lease = warehouse.provide_blocking(&vat()).unwrap();
+        let heap = lease.heap().unwrap().to_vec();
+        let globals = lease.globals().unwrap();
+        drop(lease);
+        let id = warehouse.vat(&vat()).unwrap().id;
+        let mut storage = Vec::new();
+        let mut key = String::new();
+        while let Some(next) = warehouse.storage().vatstore_next_key(id, &key).unwrap() {
+            storage.push((next.clone(), warehouse.storage().vatstore_get(id, &next).unwrap().unwrap()));
+            key = next;
+        }
+        Trace { deliveries, heap, globals, storage }
+    }
+}
+
+impl Trace {
+    /// Fails with the first difference rather than with megabytes of heap.
+    #[track_caller]
+    pub(crate) fn assert_same(&self, other: &Trace, what: &str) {
+        for (position, (a, b)) in self.deliveries.iter().zip(&other.deliveries).enumerate() {
+            assert_eq!(a, b, "{what}: delivery {position}");
+        }
+        assert_eq!(self.deliveries.len(), other.deliveries.len(), "{what}");
+        assert_eq!(self.globals, other.globals, "{what}");
+        assert_eq!(self.storage, other.storage, "{what}");
+        assert_eq!(self.heap.len(), other.heap.len(), "{what}: size of the heap");
+        let byte = self.heap.iter().zip(&other.heap).position(|(a, b)| a != b);
+        assert_eq!(byte, None, "{what}: address of the first byte of the heap that differs");
+    }
+}
