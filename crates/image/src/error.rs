@@ -40,7 +40,9 @@ pub enum Error {
         part: DamagedPart,
     },
     /// A layer was written by another version of this program.
-    #[error("layer {at} has format version {found}, this program reads version {supported}; replay the transcript")]
+    #[error(
+        "layer {at} has format version {found}, this program reads version {supported}; replay the transcript"
+    )]
     Version {
         /// The layer that was read.
         at: LayerLocation,

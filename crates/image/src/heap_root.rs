@@ -184,7 +184,7 @@ impl HeapTree {
     fn children(&self, level: usize, parent: u32) -> [PageHash; ARITY] {
         let mut children = [EMPTY[level]; ARITY];
         let first = parent << ARITY_BITS;
-        for (place, hash) in self.levels[level].range(first..=first | (1 << ARITY_BITS) - 1) {
+        for (place, hash) in self.levels[level].range(first..first + (1 << ARITY_BITS)) {
             children[child_of(*place) as usize] = *hash;
         }
         children

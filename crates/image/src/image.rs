@@ -58,7 +58,9 @@ impl Extent {
     fn part(&self, first: u32, count: u32) -> Extent {
         let content = match self.content {
             RunContent::Zero => RunContent::Zero,
-            RunContent::Data { data_page } => RunContent::Data { data_page: data_page + (first - self.first) },
+            RunContent::Data { data_page } => {
+                RunContent::Data { data_page: data_page + (first - self.first) }
+            }
         };
         Extent { first, count, content, ..*self }
     }
@@ -90,7 +92,8 @@ impl Image {
     /// `size_pages`.
     pub fn load(store: &PageStore, layers: &[LayerLocation], size_pages: u32) -> Result<Image, Error> {
         let layers = layers.iter().map(|at| store.load(*at)).collect::<Result<Vec<_>, _>>()?;
-        let too_long = layers.iter().find(|layer| layer.runs().last().is_some_and(|run| run.end() > size_pages));
+        let too_long =
+            layers.iter().find(|layer| layer.runs().last().is_some_and(|run| run.end() > size_pages));
         match too_long {
             Some(layer) => Err(layer.damaged(crate::DamagedPart::Index)),
             None => Ok(Image::new(layers, size_pages)),
@@ -105,7 +108,11 @@ impl Image {
     #[must_use]
     pub fn grown_to(&self, size_pages: u32) -> Image {
         assert!(size_pages >= self.size_pages(), "a heap does not shrink");
-        if size_pages == self.size_pages() { self.clone() } else { Image::new(self.0.layers.clone(), size_pages) }
+        if size_pages == self.size_pages() {
+            self.clone()
+        } else {
+            Image::new(self.0.layers.clone(), size_pages)
+        }
     }
 
     /// Pages of the heap.
@@ -181,10 +188,13 @@ impl Image {
     /// [`Error::Damaged`] if a layer's hashes do not match their checksum.
     pub fn pages_nonzero(&self) -> Result<impl Iterator<Item = (PageNo, PageHash)> + use<>, Error> {
         let hashes = self.0.layers.iter().map(Layer::all_hashes).collect::<Result<Vec<_>, _>>()?;
-        let pages = self.extents(0).into_iter().flat_map(|extent| match extent.content {
-            RunContent::Zero => 0..0,
-            RunContent::Data { .. } => extent.first..extent.end(),
-        }.map(move |page| (page, extent)));
+        let pages = self.extents(0).into_iter().flat_map(|extent| {
+            match extent.content {
+                RunContent::Zero => 0..0,
+                RunContent::Data { .. } => extent.first..extent.end(),
+            }
+            .map(move |page| (page, extent))
+        });
         Ok(pages.filter_map(move |(page, extent)| {
             let RunContent::Data { data_page } = extent.part(page, 1).content else { return None };
             let hash = hashes[extent.layer][data_page as usize];

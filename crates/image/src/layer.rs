@@ -16,8 +16,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-pub(crate) use format::{Index, IndexBuilder, Tail};
 pub use format::{FORMAT_VERSION, Run, RunContent};
+pub(crate) use format::{Index, IndexBuilder, Tail};
 
 use crate::{
     DamagedPart, Error,

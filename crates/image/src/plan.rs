@@ -188,7 +188,9 @@ fn map_runs(extents: &[Extent]) -> Vec<MapRun> {
         let run = MapRun { pages: extent.pages(), layer: extent.layer, data_page };
         let slot = &mut growing[extent.layer];
         match slot {
-            Some((last, zeros)) if last.continues_in(&run) && zero_pages - *zeros <= BRIDGED_ZERO_PAGES_MAX => {
+            Some((last, zeros))
+                if last.continues_in(&run) && zero_pages - *zeros <= BRIDGED_ZERO_PAGES_MAX =>
+            {
                 last.pages.count = extent.end() - last.pages.first;
                 *zeros = zero_pages;
             }

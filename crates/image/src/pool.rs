@@ -235,7 +235,11 @@ impl HeapRange {
             return Err(Error::TooLarge { heap_bytes: bytes, range_bytes: self.reserve_bytes });
         }
         let bytes = bytes.max(self.accessible_bytes());
-        self.range_mut().grow(bytes).map_err(|source| Error::AddressSpace { action: "grow a heap to", bytes, source })
+        self.range_mut().grow(bytes).map_err(|source| Error::AddressSpace {
+            action: "grow a heap to",
+            bytes,
+            source,
+        })
     }
 
     fn range(&self) -> &Range {
@@ -263,7 +267,11 @@ impl HeapRange {
     }
 
     fn open(&mut self, bytes: usize, maps: &[FileMap<'_>]) -> Result<(), Error> {
-        self.range_mut().open(bytes, maps).map_err(|source| Error::AddressSpace { action: "map", bytes, source })
+        self.range_mut().open(bytes, maps).map_err(|source| Error::AddressSpace {
+            action: "map",
+            bytes,
+            source,
+        })
     }
 
     fn open_mapped(&mut self, bytes: usize, image: &Image) -> io::Result<()> {

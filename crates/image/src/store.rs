@@ -49,8 +49,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-pub use append::{LayerKind, PageContent, PageWrite};
 pub(crate) use append::LayerShape;
+pub use append::{LayerKind, PageContent, PageWrite};
 pub use open::OpenReport;
 pub use scrub::{ScrubProgress, ScrubReport};
 pub(crate) use segment::SegmentFile;

@@ -78,3 +78,35 @@ pub fn best_tracker() -> Arc<dyn DirtyTracker> {
     }
     Arc::new(Compare)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::{PAGE_BYTES, PageNo, mapping::Range, page::count_u32};
+
+    /// Whether this machine has anywhere to swap to.
+    fn has_swap() -> bool {
+        std::fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1)
+    }
+
+    #[test]
+    fn swapped_pages_are_dirty() {
+        const PAGES: usize = 64;
+        let trackers: [Arc<dyn DirtyTracker>; 2] =
+            [Arc::new(PagemapScan::probe().unwrap()), Arc::new(Pagemap::probe().unwrap())];
+        let written: PageSet = (0..PAGES).step_by(3).map(|page| PageNo(count_u32(page))).collect();
+        let mut range = Range::reserve(PAGES * PAGE_BYTES).unwrap();
+        range.open(PAGES * PAGE_BYTES, &[]).unwrap();
+        for page in written.pages() {
+            range.accessible_mut()[page.offset()] = 7;
+        }
+        range.page_out().unwrap();
+        let residency = trackers[0].residency(range.accessible()).unwrap().unwrap();
+        // Without swap nothing leaves memory, and the rest of the test is about pages that stayed.
+        assert!(has_swap() || residency.swapped_pages == 0);
+        for tracker in trackers {
+            let found = tracker.dirty(range.accessible(), &Image::empty(count_u32(PAGES))).unwrap();
+            assert_eq!(found, written, "{} with {} pages swapped", tracker.name(), residency.swapped_pages);
+        }
+    }
+}

@@ -5,8 +5,8 @@
 use std::{path::Path, sync::Arc};
 
 use vat_image::{
-    AddressPool, Check, Compare, DirtyTracker, Error, HeapRange, Image, LayerLocation, MergePolicy, PAGE_BYTES,
-    PageNo, PageStore, PoolOptions, RestoreMethod, StoreOptions, capture,
+    AddressPool, Check, Compare, DirtyTracker, Error, HeapRange, Image, LayerLocation, MergePolicy,
+    PAGE_BYTES, PageNo, PageStore, PoolOptions, RestoreMethod, StoreOptions, capture,
     fault::{Failure, FaultyDisk},
     merge,
 };

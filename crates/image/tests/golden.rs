@@ -94,15 +94,30 @@ const FALL_BACK: &str = "; use an older snapshot, or replay the transcript";
 
 const DAMAGES: &[Damage] = &[
     Damage { what: "a byte of page 3", at: 3 * PAGE + 9, bytes: &[0xFF], error: "is damaged in its page 3" },
-    Damage { what: "a byte of the hole", at: 2 * PAGE + 9, bytes: &[0xFF], error: "is damaged in its page 2" },
+    Damage {
+        what: "a byte of the hole",
+        at: 2 * PAGE + 9,
+        bytes: &[0xFF],
+        error: "is damaged in its page 2",
+    },
     Damage { what: "a hash", at: 5 * PAGE + 33, bytes: &[0xFF], error: "is damaged in its page hashes" },
     Damage { what: "a run", at: 6 * PAGE - 128 - 16, bytes: &[0xFF], error: "is damaged in its index" },
     Damage { what: "a count", at: 6 * PAGE - 128 + 24, bytes: &[6], error: "is damaged in its index" },
     Damage { what: "the place", at: 6 * PAGE - 128 + 32, bytes: &[0, 16], error: "is damaged in its index" },
-    Damage { what: "the hashes' checksum", at: 6 * PAGE - 128 + 64, bytes: &[0], error: "is damaged in its index" },
+    Damage {
+        what: "the hashes' checksum",
+        at: 6 * PAGE - 128 + 64,
+        bytes: &[0],
+        error: "is damaged in its index",
+    },
     Damage { what: "the checksum", at: 6 * PAGE - 1, bytes: &[0], error: "is damaged in its index" },
     Damage { what: "the magic", at: 6 * PAGE - 128, bytes: b"v", error: "is damaged in its footer" },
-    Damage { what: "the footer, never written", at: 5 * PAGE, bytes: &[0; 4096], error: "is damaged in its footer" },
+    Damage {
+        what: "the footer, never written",
+        at: 5 * PAGE,
+        bytes: &[0; 4096],
+        error: "is damaged in its footer",
+    },
 ];
 
 fn read_everything(store: &PageStore, at: LayerLocation) -> Result<(), Error> {
@@ -128,7 +143,12 @@ fn every_damage_has_its_error_and_is_contained_in_its_layer() {
         bytes[at..at + damage.bytes.len()].copy_from_slice(damage.bytes);
         let (_dir, store) = store_of(&bytes);
         let error = read_everything(&store, BASE).expect_err(damage.what);
-        assert_eq!(error.to_string(), format!("layer 1:0+24576 {}{FALL_BACK}", damage.error), "{}", damage.what);
+        assert_eq!(
+            error.to_string(),
+            format!("layer 1:0+24576 {}{FALL_BACK}", damage.error),
+            "{}",
+            damage.what
+        );
         assert!(error.is_unusable_image());
         read_everything(&store, DELTA).unwrap();
     }

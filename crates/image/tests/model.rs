@@ -8,8 +8,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use vat_image::{
-    AddressPool, Check, Compare, DirtyTracker, HeapRange, HeapTree, Image, LayerLocation, MergePolicy, PAGE_BYTES,
-    PageNo, PageSet, PageStore, PoolOptions, RestoreMethod, StoreOptions, SyncMark, capture, merge,
+    AddressPool, Check, Compare, DirtyTracker, HeapRange, HeapTree, Image, LayerLocation, MergePolicy,
+    PAGE_BYTES, PageNo, PageSet, PageStore, PoolOptions, RestoreMethod, StoreOptions, SyncMark, capture,
+    merge,
 };
 
 const RESERVE: usize = 64 << 20;
@@ -20,9 +21,17 @@ const PAGES_MAX: u32 = 600;
 #[derive(Clone, Debug)]
 enum Step {
     /// Writes one byte into each of some pages; zero makes the page zero again.
-    Write { first: u32, count: u32, stride: u32, byte: u8 },
+    Write {
+        first: u32,
+        count: u32,
+        stride: u32,
+        byte: u8,
+    },
     /// Reads pages, which populates page tables without changing anything.
-    Read { first: u32, count: u32 },
+    Read {
+        first: u32,
+        count: u32,
+    },
     Grow(u32),
     /// Capture, drop, restore.
     Evict,
@@ -146,7 +155,11 @@ impl World {
         }
         let captured = capture(self.store(), heap, &self.image, &found[self.tracker], Check::Always).unwrap();
         assert!(!captured.stats.disagreement);
-        assert_eq!(captured.stats.written + captured.stats.zero, exact.len(), "exactly what differs is written");
+        assert_eq!(
+            captured.stats.written + captured.stats.zero,
+            exact.len(),
+            "exactly what differs is written"
+        );
         self.image = captured.image;
         self.saved = self.live.clone();
     }
@@ -171,7 +184,8 @@ impl World {
                 }
             }
             Step::Grow(pages) => {
-                let bytes = (self.live.len() + pages as usize * PAGE_BYTES).min(PAGES_MAX as usize * PAGE_BYTES);
+                let bytes =
+                    (self.live.len() + pages as usize * PAGE_BYTES).min(PAGES_MAX as usize * PAGE_BYTES);
                 self.heap().grow_to(bytes).unwrap();
                 self.live.resize(bytes, 0);
             }

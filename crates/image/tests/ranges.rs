@@ -3,8 +3,8 @@
 use std::thread;
 
 use vat_image::{
-    AddressPool, Check, Error, HEAP_PAGES_MAX, Image, MAPPED_RUNS_MAX, PAGE_BYTES, PageNo, PageSet, PageStore,
-    PoolOptions, RestoreMethod, StoreOptions, capture,
+    AddressPool, Check, Error, HEAP_PAGES_MAX, Image, MAPPED_RUNS_MAX, PAGE_BYTES, PageNo, PageSet,
+    PageStore, PoolOptions, RestoreMethod, StoreOptions, capture,
 };
 
 const MIB: usize = 1 << 20;
@@ -67,7 +67,9 @@ fn heaps_of_one_image_do_not_see_each_other() {
                             assert_eq!(heap.bytes()[at], page.to_le_bytes()[0]);
                             heap.bytes_mut()[at] = 0x80 | thread;
                         }
-                        assert!(heap.bytes().chunks(PAGE_BYTES).take(64).all(|page| page[0] == 0x80 | thread));
+                        assert!(
+                            heap.bytes().chunks(PAGE_BYTES).take(64).all(|page| page[0] == 0x80 | thread)
+                        );
                     }
                 });
             }
@@ -98,7 +100,8 @@ fn sizes_that_do_not_fit_are_refused() {
 fn the_largest_heap_is_restored() {
     let (_dir, store) = store();
     let pool = AddressPool::new(PoolOptions::default());
-    let mut heap = pool.take(PageNo(HEAP_PAGES_MAX).offset(), MIB, PageNo(HEAP_PAGES_MAX).offset(), None).unwrap();
+    let mut heap =
+        pool.take(PageNo(HEAP_PAGES_MAX).offset(), MIB, PageNo(HEAP_PAGES_MAX).offset(), None).unwrap();
     let ends = [0, PageNo(HEAP_PAGES_MAX).offset() - 1];
     ends.into_iter().for_each(|at| heap.bytes_mut()[at] = 7);
     let dirty = [PageNo(0), PageNo(HEAP_PAGES_MAX - 1)].into_iter().collect();
@@ -121,7 +124,11 @@ fn a_fragmented_image_is_restored_with_few_mappings() {
     let mut dirty = PageSet::new();
     for first in (0..8192).step_by(48) {
         let run = vat_image::PageRun { first, count: 8.min(8192 - first) };
-        heap.bytes_mut()[PageNo(run.first).offset()..PageNo(run.end()).offset()].fill(if first % 5 == 0 { 0 } else { 9 });
+        heap.bytes_mut()[PageNo(run.first).offset()..PageNo(run.end()).offset()].fill(if first % 5 == 0 {
+            0
+        } else {
+            9
+        });
         dirty.push(run);
     }
     let image = capture(&store, heap.bytes(), &base, &dirty, Check::Always).unwrap().image;

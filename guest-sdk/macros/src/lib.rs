@@ -9,7 +9,7 @@
 //!      └── vat_sdk::export_vat!(Counter);         the module's entry point
 //! ```
 //!
-//! It reads the block in [`block`] and writes the rest in [`expand`]. It knows no type but by its spelling:
+//! It reads the block in `block` and writes the rest in `expand`. It knows no type but by its spelling:
 //! that an argument can be unmarshalled, or an answer marshalled, is checked by the compiler in what it
 //! wrote.
 

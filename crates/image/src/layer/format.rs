@@ -86,7 +86,9 @@ impl Run {
             RunContent::Data { data_page } => (KIND_DATA, data_page),
         };
         let mut bytes = [0; RUN_BYTES];
-        for (place, field) in bytes.as_chunks_mut().0.iter_mut().zip([self.first, self.count, kind, data_page]) {
+        for (place, field) in
+            bytes.as_chunks_mut().0.iter_mut().zip([self.first, self.count, kind, data_page])
+        {
             *place = field.to_le_bytes();
         }
         bytes
@@ -149,7 +151,8 @@ impl Index {
         read: impl Fn(&mut [u8], u64) -> Result<(), Error>,
     ) -> Result<Index, Error> {
         let damaged = |part| Error::Damaged { at, part };
-        let whole_pages = at.offset.is_multiple_of(PAGE_BYTES as u64) && at.bytes.is_multiple_of(PAGE_BYTES as u64);
+        let whole_pages =
+            at.offset.is_multiple_of(PAGE_BYTES as u64) && at.bytes.is_multiple_of(PAGE_BYTES as u64);
         let is_in_a_file = at.offset.checked_add(at.bytes).is_some_and(|end| i64::try_from(end).is_ok());
         if !whole_pages || at.bytes == 0 || !is_in_a_file {
             return Err(damaged(DamagedPart::Footer));

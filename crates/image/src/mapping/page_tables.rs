@@ -92,7 +92,10 @@ unsafe impl Ioctl for Scan<'_> {
         (&raw mut self.arguments).cast()
     }
 
-    unsafe fn output_from_ptr(filled: IoctlOutput, arguments: *mut std::ffi::c_void) -> rustix::io::Result<(usize, u64)> {
+    unsafe fn output_from_ptr(
+        filled: IoctlOutput,
+        arguments: *mut std::ffi::c_void,
+    ) -> rustix::io::Result<(usize, u64)> {
         // SAFETY: the caller passes the pointer that `as_ptr` returned, to arguments that are still borrowed.
         let walk_end = unsafe { (*arguments.cast::<ScanArguments>()).walk_end };
         Ok((usize::try_from(filled).unwrap_or_default(), walk_end))

@@ -149,7 +149,9 @@ impl Range {
             let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
             // SAFETY: the addresses are this range's own, by the invariant, and no reference to them exists, for `self` is borrowed
             // uniquely.
-            unsafe { mm::mmap_anonymous(self.base.as_ptr().cast(), self.touched, ProtFlags::empty(), flags) }?;
+            unsafe {
+                mm::mmap_anonymous(self.base.as_ptr().cast(), self.touched, ProtFlags::empty(), flags)
+            }?;
             self.touched = 0;
         }
         Ok(())
@@ -219,7 +221,7 @@ mod tests {
     fn gaps_are_what_no_map_covers() {
         let file = File::open("/dev/null").unwrap();
         let map = |at, bytes| FileMap { at, bytes, file: &file, file_offset: 0 };
-        assert_eq!(gaps(10, &[]), [0..10]);
+        assert_eq!(gaps(10, &[]), vec![0..10]);
         assert_eq!(gaps(10, &[map(0, 10)]), []);
         assert_eq!(gaps(10, &[map(6, 2), map(2, 3), map(3, 1)]), [0..2, 5..6, 8..10]);
     }

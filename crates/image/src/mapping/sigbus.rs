@@ -28,7 +28,8 @@ static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
 const LINE_BYTES: usize = 512;
 
 /// The handler's memory.
-static BUFFERS: Shared = Shared { is_taken: AtomicBool::new(false), buffers: UnsafeCell::new(Buffers::new()) };
+static BUFFERS: Shared =
+    Shared { is_taken: AtomicBool::new(false), buffers: UnsafeCell::new(Buffers::new()) };
 
 struct Shared {
     is_taken: AtomicBool,
@@ -69,7 +70,8 @@ pub(crate) fn install() -> io::Result<()> {
     let mut installed = Ok(());
     PREVIOUS.get_or_init(|| {
         // SAFETY: `sigaction` is plain data for which zeros are a valid value.
-        let (mut action, mut previous): (libc::sigaction, libc::sigaction) = unsafe { (mem::zeroed(), mem::zeroed()) };
+        let (mut action, mut previous): (libc::sigaction, libc::sigaction) =
+            unsafe { (mem::zeroed(), mem::zeroed()) };
         let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_sigbus;
         action.sa_sigaction = handler as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;

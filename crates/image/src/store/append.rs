@@ -122,10 +122,9 @@ impl PageStore {
         let path = segment::path_of(&self.shared.dir, number);
         let file = self.shared.options.disk.create(&path);
         let file = file.map_err(|source| segment::io_error("create", &path, source))?;
-        state.segments.insert(
-            number,
-            Segment { file: Arc::new(SegmentFile::new(path, file)), bytes: 0, writers: 0 },
-        );
+        state
+            .segments
+            .insert(number, Segment { file: Arc::new(SegmentFile::new(path, file)), bytes: 0, writers: 0 });
         state.next_segment += 1;
         state.open = Some(number);
         state.unsynced_names = true;
@@ -166,7 +165,10 @@ pub(crate) struct LayerShape {
 
 impl LayerShape {
     /// The shape of a layer with these pages; those without a hash are zero.
-    pub(crate) fn new(kind: LayerKind, pages: impl Iterator<Item = (PageNo, Option<PageHash>)> + Clone) -> LayerShape {
+    pub(crate) fn new(
+        kind: LayerKind,
+        pages: impl Iterator<Item = (PageNo, Option<PageHash>)> + Clone,
+    ) -> LayerShape {
         match kind {
             LayerKind::Base => LayerShape::base(pages.filter_map(|(page, hash)| Some((page.0, hash?)))),
             LayerKind::Delta => LayerShape::delta(pages),

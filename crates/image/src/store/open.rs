@@ -66,7 +66,13 @@ pub(super) fn open(
         appended: 0,
         is_stopped: false,
     };
-    let shared = Shared { dir: dir.to_owned(), options, state: Mutex::new(state), syncing: Mutex::new(()), _lock: lock };
+    let shared = Shared {
+        dir: dir.to_owned(),
+        options,
+        state: Mutex::new(state),
+        syncing: Mutex::new(()),
+        _lock: lock,
+    };
     Ok((PageStore { shared: Arc::new(shared) }, report))
 }
 

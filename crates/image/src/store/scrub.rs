@@ -98,7 +98,11 @@ fn for_each_chunk(
     for run in runs {
         let RunContent::Data { data_page } = run.content else { continue };
         for skip in (0..run.count).step_by(CHUNK_PAGES as usize) {
-            visit(PageNo(run.first + skip), data_page + skip, count_u32((CHUNK_PAGES.min(run.count - skip)) as usize))?;
+            visit(
+                PageNo(run.first + skip),
+                data_page + skip,
+                count_u32((CHUNK_PAGES.min(run.count - skip)) as usize),
+            )?;
         }
     }
     Ok(())

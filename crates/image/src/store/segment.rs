@@ -42,7 +42,11 @@ impl SegmentFile {
     }
 
     /// Fills several buffers, one after another, from the file.
-    pub(crate) fn read_scattered(&self, mut slices: &mut [IoSliceMut<'_>], mut offset: u64) -> io::Result<()> {
+    pub(crate) fn read_scattered(
+        &self,
+        mut slices: &mut [IoSliceMut<'_>],
+        mut offset: u64,
+    ) -> io::Result<()> {
         while !slices.is_empty() {
             match rustix::io::retry_on_intr(|| rustix::io::preadv(&self.file, slices, offset))? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),

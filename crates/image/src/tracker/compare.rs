@@ -18,7 +18,8 @@ pub struct Compare;
 
 impl DirtyTracker for Compare {
     fn dirty(&self, heap: &[u8], image: &Image) -> Result<PageSet, Error> {
-        let mut comparison = Comparison { heap, dirty: PageSet::new(), stored: vec![ZERO_PAGE; CHUNK_PAGES as usize] };
+        let mut comparison =
+            Comparison { heap, dirty: PageSet::new(), stored: vec![ZERO_PAGE; CHUNK_PAGES as usize] };
         let mut at = 0;
         for extent in image.extents(0) {
             comparison.with_zero(at, extent.first);

@@ -11,7 +11,7 @@
 //!            audit.0000000002 = {"kind":"transfer","from":"alice","to":"bob","amount":30}
 //! ```
 //!
-//! Invariant: the sum of all balances is the sum of all deposits; [`Ledger::total`] is kept beside the map
+//! Invariant: the sum of all balances is the sum of all deposits; the field `total` is kept beside the map
 //! and both are changed together, after every check has passed.
 
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,7 @@
 //! delivery must find the vat as it was. `count` tells whether it does: each method adds to the count before
 //! it misbehaves.
 //!
-//! The ways that need a broken pointer or broken JSON go past the SDK, in [`raw`].
+//! The ways that need a broken pointer or broken JSON go past the SDK, in `raw`.
 
 mod raw;
 

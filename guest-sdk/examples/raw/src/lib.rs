@@ -1,8 +1,8 @@
 //! A counter in the bare ABI: no SDK, no standard library, no allocator, no JSON library.
 //!
 //! It shows what a vat is to the host, and what porting a vat to another language takes: five imports, two
-//! exports, and reading and writing a little JSON. What it needs of JSON is in [`scan`]; the calls are in
-//! [`abi`].
+//! exports, and reading and writing a little JSON. What it needs of JSON is in `scan`; the calls are in
+//! `abi`.
 //!
 //! ```text
 //!   ["message","o+0",{"methargs":{"body":"#[\"add\",[5]]","slots":[]},"result":"p-60"}]
