@@ -9,6 +9,7 @@ use std::{cell::Cell, marker::PhantomData};
 const LABEL_BYTES_MAX: usize = 200;
 
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "read by the handler for SIGBUS only"))]
 struct Label {
     bytes: [u8; LABEL_BYTES_MAX],
     len: usize,

@@ -33,13 +33,24 @@ impl World {
     }
 }
 
+/// The comparison is the last one: it reads the whole heap, and pagemap does not tell fresh pages that were read from those that were
+/// written.
 fn trackers() -> Vec<Arc<dyn DirtyTracker>> {
-    let mut trackers = vec![best_tracker()];
-    #[cfg(target_os = "linux")]
-    trackers.extend(vat_image::Pagemap::probe().map(|tracker| Arc::new(tracker) as Arc<dyn DirtyTracker>));
-    // The last one: it reads the whole heap, and pagemap does not tell fresh pages that were read from those that were written.
+    let mut trackers = page_table_trackers();
     trackers.push(Arc::new(Compare));
     trackers
+}
+
+#[cfg(target_os = "linux")]
+fn page_table_trackers() -> Vec<Arc<dyn DirtyTracker>> {
+    let scan = vat_image::PagemapScan::probe().map(|tracker| Arc::new(tracker) as _);
+    let pagemap = vat_image::Pagemap::probe().map(|tracker| Arc::new(tracker) as _);
+    scan.into_iter().chain(pagemap).collect()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn page_table_trackers() -> Vec<Arc<dyn DirtyTracker>> {
+    Vec::new()
 }
 
 fn write(heap: &mut HeapRange, pages: &PageSet, byte: u8) {

@@ -12,6 +12,12 @@ use std::{fs::File, io, ptr::NonNull};
 
 use rustix::mm::{self, Advice, MapFlags, MprotectFlags, ProtFlags};
 
+/// Fresh memory that is not charged before it is written.
+#[cfg(target_os = "linux")]
+const FRESH: MapFlags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
+#[cfg(not(target_os = "linux"))]
+const FRESH: MapFlags = MapFlags::PRIVATE;
+
 /// A part of a file that is laid over a part of a range, copy-on-write.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FileMap<'f> {
@@ -40,9 +46,8 @@ unsafe impl Sync for Range {}
 impl Range {
     /// Reserves addresses, without memory behind them.
     pub(crate) fn reserve(bytes: usize) -> io::Result<Range> {
-        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         // SAFETY: a new mapping at an address of the kernel's choice touches no existing one.
-        let base = unsafe { mm::mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::empty(), flags) }?;
+        let base = unsafe { mm::mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::empty(), FRESH) }?;
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Range { base, reserved: bytes, accessible: 0, touched: 0 })
     }
@@ -76,7 +81,7 @@ impl Range {
         assert!(self.accessible == 0 && bytes <= self.reserved, "a range is opened once, within its bounds");
         // Left over from an attempt that could not be undone.
         self.close()?;
-        self.touched = bytes;
+        self.touched = self.whole_pages(bytes);
         match self.open_parts(bytes, maps) {
             Ok(()) => {
                 self.accessible = bytes;
@@ -101,7 +106,14 @@ impl Range {
         maps.iter().try_for_each(|map| self.map_file(bytes, map))
     }
 
+    /// Rounded up to whole pages of the system, which may be larger than a heap's.
+    fn whole_pages(&self, bytes: usize) -> usize {
+        bytes.next_multiple_of(rustix::param::page_size()).min(self.reserved)
+    }
+
     fn allow_access(&mut self, part: std::ops::Range<usize>) -> io::Result<()> {
+        let page = rustix::param::page_size();
+        let part = part.start / page * page..self.whole_pages(part.end);
         assert!(part.start <= part.end && part.end <= self.reserved, "access within the range");
         // SAFETY: the addresses are this range's own (asserted), and allowing access takes nothing from anybody.
         unsafe {
@@ -114,7 +126,7 @@ impl Range {
     fn map_file(&mut self, accessible: usize, map: &FileMap<'_>) -> io::Result<()> {
         let end = map.at.checked_add(map.bytes);
         assert!(end.is_some_and(|end| end <= accessible), "a file is mapped inside the range");
-        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        let flags = FRESH | MapFlags::FIXED;
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: the addresses are this range's own (asserted) and no reference to them exists, for `self` is borrowed uniquely.
         let address = unsafe {
@@ -135,7 +147,7 @@ impl Range {
     pub(crate) fn grow(&mut self, bytes: usize) -> io::Result<()> {
         assert!(bytes >= self.accessible && bytes <= self.reserved, "a range grows within its bounds");
         if bytes > self.accessible {
-            self.touched = bytes;
+            self.touched = self.whole_pages(bytes);
             self.allow_access(self.accessible..bytes)?;
             self.accessible = bytes;
         }
@@ -146,7 +158,7 @@ impl Range {
     pub(crate) fn close(&mut self) -> io::Result<()> {
         self.accessible = 0;
         if self.touched > 0 {
-            let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+            let flags = FRESH | MapFlags::FIXED;
             // SAFETY: the addresses are this range's own, by the invariant, and no reference to them exists, for `self` is borrowed
             // uniquely.
             unsafe {
