@@ -16,7 +16,7 @@ fn steady(scenario: &Scenario) -> Trace {
 fn indistinguishable(scenario: &Scenario) {
     let steady = steady(scenario);
     for host in Host::ALL {
-        for event in [Event::Stay, Event::Snapshot, Event::Evict, Event::Commit, Event::Restart] {
+        for event in Event::UNDISTURBING {
             let disturbed = scenario.run(host, |_| event);
             steady.assert_same(&disturbed, &format!("{event:?} after every delivery, {host:?}"));
         }
@@ -92,6 +92,8 @@ fn events(len: usize) -> impl Strategy<Value = Vec<Event>> {
         2 => Just(Event::Snapshot),
         3 => Just(Event::Evict),
         2 => Just(Event::Commit),
+        2 => Just(Event::Merge),
+        1 => Just(Event::Compact),
         1 => Just(Event::Restart),
     ];
     proptest::collection::vec(event, len)

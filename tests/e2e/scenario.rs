@@ -7,7 +7,7 @@ use vat_abi::{
 };
 use vat_engine::Globals;
 use vat_warehouse::{
-    RestoreMethod, SyscallHandler, SyscallVerdict, Tracking, VatName, VatOptions, Warehouse, WarehouseConfig,
+    HeapRoot, RestoreMethod, SyscallHandler, SyscallVerdict, Tracking, VatName, VatOptions, Warehouse, WarehouseConfig,
 };
 
 /// What is delivered to one vat.
@@ -28,12 +28,29 @@ pub(crate) enum Event {
     Snapshot,
     /// It is evicted.
     Evict,
+    /// It is evicted, and the layers of its image are merged.
+    Merge,
+    /// The page store is compacted.
+    Compact,
     /// Everything so far is committed.
     Commit,
     /// Everything is made durable, and the warehouse is closed and opened again.
     Restart,
     /// The warehouse is gone without a commit; what was lost is delivered again.
     Crash,
+}
+
+impl Event {
+    /// Those that lose nothing.
+    pub(crate) const UNDISTURBING: [Event; 7] = [
+        Event::Stay,
+        Event::Snapshot,
+        Event::Evict,
+        Event::Merge,
+        Event::Compact,
+        Event::Commit,
+        Event::Restart,
+    ];
 }
 
 /// Everything that can be observed of a vat.
@@ -43,6 +60,7 @@ pub(crate) struct Trace {
     pub(crate) heap: Vec<u8>,
     pub(crate) globals: Globals,
     pub(crate) storage: Vec<(String, String)>,
+    pub(crate) root: HeapRoot,
 }
 
 /// What can be observed of one delivery.
@@ -146,6 +164,13 @@ impl Scenario {
                 Event::Stay => {}
                 Event::Snapshot => warehouse.provide_blocking(&vat()).unwrap().snapshot().unwrap(),
                 Event::Evict => warehouse.evict(&vat()).unwrap(),
+                Event::Merge => {
+                    warehouse.evict(&vat()).unwrap();
+                    warehouse.merge(&vat()).unwrap();
+                }
+                Event::Compact => {
+                    warehouse.compact().unwrap();
+                }
                 Event::Commit => warehouse.commit().unwrap(),
                 Event::Restart => {
                     warehouse.checkpoint().unwrap();
@@ -164,7 +189,10 @@ impl Scenario {
         let verification = warehouse.verify(&vat()).unwrap();
         assert!(verification.verdict.is_identical(), "replay from birth: {}", verification.verdict);
         assert_eq!(warehouse.stats().disagreements, 0, "the tracker missed a page");
-        self.observe(&warehouse, observed)
+        let scrubbed = warehouse.scrub(|_, _| {}).unwrap();
+        assert!(scrubbed.damaged.is_empty(), "at rest: {scrubbed:?}");
+        let root = warehouse.root(&vat()).unwrap().1;
+        self.observe(&warehouse, observed, root)
     }
 
     fn deliver(&self, warehouse: &Warehouse, position: usize) -> Observed {
@@ -186,7 +214,7 @@ impl Scenario {
         Observed { outcome: report.outcome, computrons: report.computrons, syscalls: report.syscalls }
     }
 
-    fn observe(&self, warehouse: &Warehouse, deliveries: Vec<Observed>) -> Trace {
+    fn observe(&self, warehouse: &Warehouse, deliveries: Vec<Observed>, root: HeapRoot) -> Trace {
         let mut lease = warehouse.provide_blocking(&vat()).unwrap();
         let heap = lease.heap().unwrap().to_vec();
         let globals = lease.globals().unwrap();
@@ -198,7 +226,7 @@ impl Scenario {
             storage.push((next.clone(), warehouse.storage().vatstore_get(id, &next).unwrap().unwrap()));
             key = next;
         }
-        Trace { deliveries, heap, globals, storage }
+        Trace { deliveries, heap, globals, storage, root }
     }
 }
 
@@ -214,6 +242,7 @@ impl Trace {
         assert_eq!(self.storage, other.storage, "{what}");
         assert_eq!(self.heap.len(), other.heap.len(), "{what}: size of the heap");
         let byte = self.heap.iter().zip(&other.heap).position(|(a, b)| a != b);
+        assert_eq!(self.root, other.root, "{what}: heap root");
         assert_eq!(byte, None, "{what}: address of the first byte of the heap that differs");
     }
 }

@@ -10,7 +10,8 @@ use crate::{
 pub enum Check {
     /// Believes the tracker.
     Never,
-    /// Compares the whole heap with its image: for tests, and for a sample of evictions that the caller draws.
+    /// Compares the whole heap with its image: for tests, and for a sample of evictions that the caller
+    /// draws.
     Always,
 }
 
@@ -36,20 +37,20 @@ pub struct CaptureStats {
     pub unchanged: u32,
     /// Bytes appended to the store.
     pub bytes: u64,
-    /// The tracker missed pages that differ. The heap was saved whole, so nothing is lost; but the tracker must not be trusted
-    /// on this machine, and the caller says so loudly.
+    /// The tracker missed pages that differ. The heap was saved whole, so nothing is lost; but the tracker
+    /// must not be trusted on this machine, and the caller says so loudly.
     pub disagreement: bool,
 }
 
-/// Saves a heap that was restored from `image`, given the pages that may differ from it. A heap without an image is saved against
-/// [`Image::empty`].
+/// Saves a heap that was restored from `image`, given the pages that may differ from it. A heap without an
+/// image is saved against [`Image::empty`].
 ///
 /// The new layer is not durable yet; see [`PageStore::sync`].
 ///
 /// # Errors
 ///
-/// [`Error::Io`] if the disk refuses, [`Error::Missing`] if the image's hashes cannot be read; the heap and the image are
-/// untouched then.
+/// [`Error::Io`] if the disk refuses, [`Error::Missing`] if the image's hashes cannot be read; the heap and
+/// the image are untouched then.
 ///
 /// # Panics
 ///

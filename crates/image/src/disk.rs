@@ -1,11 +1,11 @@
 //! The seam between the page store and the disk: every change to a file goes through [`Disk`].
 //!
 //! Only changes: reads and mappings use the file directly. One implementation is the real disk; the other
-//! ([`fault::FaultyDisk`](crate::fault::FaultyDisk), for tests) counts the changes, fails the n-th, and forgets or tears
-//! what was not synced, as a power failure does.
+//! ([`fault::FaultyDisk`](crate::fault::FaultyDisk), for tests) counts the changes, fails the n-th, and
+//! forgets or tears what was not synced, as a power failure does.
 //!
-//! The contract is the disk's own, no stronger: a written byte survives a power failure only after `sync_data` of its
-//! file; a created or removed name only after `sync_dir` of its directory.
+//! The contract is the disk's own, no stronger: a written byte survives a power failure only after
+//! `sync_data` of its file; a created or removed name only after `sync_dir` of its directory.
 
 use std::{
     fmt::Debug,

@@ -1,7 +1,8 @@
 //! What can go wrong with heap images. All of it is the host's fault, never a vat's.
 //!
-//! [`Error::Missing`], [`Error::Damaged`] and [`Error::Version`] say that an image cannot be used; the transcript is the
-//! truth, so the caller falls back to an older image and replays. The others concern the machine.
+//! [`Error::Missing`], [`Error::Damaged`] and [`Error::Version`] say that an image cannot be used; the
+//! transcript is the truth, so the caller falls back to an older image and replays. The others concern the
+//! machine.
 
 use std::{fmt, io, path::PathBuf};
 

@@ -1,10 +1,12 @@
 //! A disk that fails on purpose, for crash tests.
 //!
-//! [`FaultyDisk`] does to real files what it is told, counts, and remembers what a power failure would take back. A test counts the operations
-//! of a scenario, then runs it once for every operation that can fail, and looks at what is left.
+//! [`FaultyDisk`] does to real files what it is told, counts, and remembers what a power failure would take
+//! back. A test counts the operations of a scenario, then runs it once for every operation that can fail, and
+//! looks at what is left.
 //!
-//! The model is that of the disk contract ([`Disk`]): of the changes that were not synced, any subset may be lost, and a write may be torn
-//! between sectors; a name that was not synced may be absent, a removed one may be back.
+//! The model is that of the disk contract ([`Disk`]): of the changes that were not synced, any subset may be
+//! lost, and a write may be torn between sectors; a name that was not synced may be absent, a removed one may
+//! be back.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +26,8 @@ const SECTOR_BYTES: usize = 512;
 pub enum Failure {
     /// It alone fails, as on a full disk, and changes nothing.
     Once,
-    /// The machine stops: it and all that follow fail, a write after half of its bytes. [`FaultyDisk::lose_power`] is next.
+    /// The machine stops: it and all that follow fail, a write after half of its bytes.
+    /// [`FaultyDisk::lose_power`] is next.
     Crash,
 }
 
@@ -101,7 +104,8 @@ impl FaultyDisk {
         }
     }
 
-    /// Leaves the files as a power failure might: each change that was not synced is kept, torn or lost, as the seed says.
+    /// Leaves the files as a power failure might: each change that was not synced is kept, torn or lost, as
+    /// the seed says.
     ///
     /// # Errors
     ///

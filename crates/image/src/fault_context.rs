@@ -1,7 +1,7 @@
 //! Whose heap a thread is touching, for the message that a SIGBUS leaves behind.
 //!
-//! A label per thread, set around a delivery for about ten nanoseconds. It is read by a signal handler on the same thread, so it
-//! is plain bytes: nothing that is allocated, locked or made on first use.
+//! A label per thread, set around a delivery for about ten nanoseconds. It is read by a signal handler on the
+//! same thread, so it is plain bytes: nothing that is allocated, locked or made on first use.
 
 use std::{cell::Cell, marker::PhantomData};
 
@@ -37,7 +37,8 @@ impl FaultContext {
         FaultContext { previous: LABEL.replace(Label { bytes, len }), _not_send: PhantomData }
     }
 
-    /// Calls with this thread's label, if it has one. Safe in a signal handler: touches initialised thread-local bytes only.
+    /// Calls with this thread's label, if it has one. Safe in a signal handler: touches initialised
+    /// thread-local bytes only.
     #[cfg(target_os = "linux")]
     pub(crate) fn with_current<R>(read: impl FnOnce(Option<&str>) -> R) -> R {
         let Label { bytes, len } = LABEL.get();

@@ -9,9 +9,10 @@
 //!    page hash 0 … page hash 15              BLAKE3 of the page; absent pages are zero pages
 //! ```
 //!
-//! The three hashes are BLAKE3 keyed with different constants, so that no page can pass for a node, and no node for a root. Subtrees
-//! of zero pages have constant hashes, so the cost follows the pages that are not zero. The root depends on content alone: not on
-//! layers, not on history, not on addresses. Two hosts compare a vat by it; a host that signs it vouches for every page.
+//! The three hashes are BLAKE3 keyed with different constants, so that no page can pass for a node, and no
+//! node for a root. Subtrees of zero pages have constant hashes, so the cost follows the pages that are not
+//! zero. The root depends on content alone: not on layers, not on history, not on addresses. Two hosts
+//! compare a vat by it; a host that signs it vouches for every page.
 
 use std::{collections::BTreeMap, fmt, sync::LazyLock};
 
@@ -95,7 +96,8 @@ impl Surroundings {
     }
 }
 
-/// The tree over a heap's page hashes. Kept beside a heap, it follows its changes at the cost of the changed pages.
+/// The tree over a heap's page hashes. Kept beside a heap, it follows its changes at the cost of the changed
+/// pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeapTree {
     /// By level, the hashes that differ from those of an empty subtree; level 0 are the pages.
@@ -117,8 +119,8 @@ impl HeapTree {
         self.update_all([(page, hash)]);
     }
 
-    /// Says what some pages hold now; cheaper than one by one. The order does not matter, unless a page is named twice: then
-    /// the last counts.
+    /// Says what some pages hold now; cheaper than one by one. The order does not matter, unless a page is
+    /// named twice: then the last counts.
     ///
     /// # Panics
     ///
@@ -219,8 +221,8 @@ pub struct PageProof {
 }
 
 impl PageProof {
-    /// Bytes of an encoded proof: page number (4), size in pages (4), globals hash (32), module hash (32), then five times fifteen hashes,
-    /// lowest level first. Numbers are little-endian.
+    /// Bytes of an encoded proof: page number (4), size in pages (4), globals hash (32), module hash (32),
+    /// then five times fifteen hashes, lowest level first. Numbers are little-endian.
     pub const BYTES: usize = 4 + Surroundings::BYTES + LEVELS * (ARITY - 1) * PageHash::BYTES;
 
     /// The page that the proof is about.
@@ -261,7 +263,8 @@ impl PageProof {
         bytes
     }
 
-    /// Decodes a proof; `None` if there are too few or too many bytes. Whether it proves anything is another question.
+    /// Decodes a proof; `None` if there are too few or too many bytes. Whether it proves anything is another
+    /// question.
     pub fn from_bytes(bytes: &[u8]) -> Option<PageProof> {
         let bytes: &[u8; PageProof::BYTES] = bytes.try_into().ok()?;
         let (page, rest) = bytes.split_first_chunk()?;

@@ -8,8 +8,8 @@
 //!   heap      b   b   1   2   0   b   0   0   b   b
 //! ```
 //!
-//! The topmost layer that covers a page decides; a page that no layer covers is zero. An image is immutable and cheap to
-//! clone; a fork of a vat is a clone. Its content does not depend on how it is layered.
+//! The topmost layer that covers a page decides; a page that no layer covers is zero. An image is immutable
+//! and cheap to clone; a fork of a vat is a clone. Its content does not depend on how it is layered.
 
 use std::{
     collections::BTreeSet,
@@ -88,8 +88,8 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`Error::Missing`], [`Error::Damaged`] or [`Error::Version`] if a layer cannot be used, also when it covers pages beyond
-    /// `size_pages`.
+    /// [`Error::Missing`], [`Error::Damaged`] or [`Error::Version`] if a layer cannot be used, also when it
+    /// covers pages beyond `size_pages`.
     pub fn load(store: &PageStore, layers: &[LayerLocation], size_pages: u32) -> Result<Image, Error> {
         let layers = layers.iter().map(|at| store.load(*at)).collect::<Result<Vec<_>, _>>()?;
         let too_long =
@@ -211,7 +211,8 @@ impl Image {
         Ok(self.pages_nonzero()?.collect())
     }
 
-    /// The heap root: 32 bytes that name this content, with the vat's encoded globals and the hash of its module.
+    /// The heap root: 32 bytes that name this content, with the vat's encoded globals and the hash of its
+    /// module.
     ///
     /// # Errors
     ///
@@ -238,8 +239,8 @@ impl Image {
         self.0.plan.get_or_init(|| RestorePlan::new(self))
     }
 
-    /// Writes the whole heap into `heap`, which is zero beforehand: restore by copying. The bytes are not verified, as they
-    /// are not when they are mapped.
+    /// Writes the whole heap into `heap`, which is zero beforehand: restore by copying. The bytes are not
+    /// verified, as they are not when they are mapped.
     ///
     /// # Errors
     ///
@@ -259,8 +260,8 @@ impl Image {
         Ok(())
     }
 
-    /// Asks the kernel to bring the stored bytes of these pages into the page cache, without waiting: a vat's recorded working
-    /// set, before it is restored.
+    /// Asks the kernel to bring the stored bytes of these pages into the page cache, without waiting: a vat's
+    /// recorded working set, before it is restored.
     pub fn prefetch(&self, pages: &PageSet) {
         let mut wanted = BTreeSet::new();
         for (layer, data_page) in pages.pages().filter_map(|page| self.find(page)) {
@@ -279,7 +280,8 @@ impl Image {
         }
     }
 
-    /// The image without layering: what each page's topmost layer says, sorted and disjoint; only layers from `lowest` on.
+    /// The image without layering: what each page's topmost layer says, sorted and disjoint; only layers from
+    /// `lowest` on.
     pub(crate) fn extents(&self, lowest: usize) -> Vec<Extent> {
         let mut extents = Vec::new();
         for (layer, found) in self.0.layers.iter().enumerate().skip(lowest).rev() {

@@ -1,10 +1,10 @@
 //! A layer: an immutable set of pages in the page store, and the unit in which heaps are written.
 //!
-//! A layer says of each page that it covers what the page holds: stored bytes, or zeros. It says nothing of the others;
-//! they come from the layers below, and a page that no layer covers is zero.
+//! A layer says of each page that it covers what the page holds: stored bytes, or zeros. It says nothing of
+//! the others; they come from the layers below, and a page that no layer covers is zero.
 //!
-//! A `Layer` is cheap to clone and keeps its segment file open: reads and mappings stay valid after the file's name is
-//! removed. It holds the runs of its index in memory, and page hashes only if they are few
+//! A `Layer` is cheap to clone and keeps its segment file open: reads and mappings stay valid after the
+//! file's name is removed. It holds the runs of its index in memory, and page hashes only if they are few
 //! ([`HASHES_IN_MEMORY_MAX`]); the others are read when they are asked for.
 
 mod format;
@@ -88,7 +88,8 @@ impl Layer {
         Layer(Arc::new(LayerInner { file, at, sequence, index, hashes: kept }))
     }
 
-    /// Reads the index of a layer and verifies it; its pages and their hashes are verified when they are read.
+    /// Reads the index of a layer and verifies it; its pages and their hashes are verified when they are
+    /// read.
     pub(crate) fn load(file: Arc<SegmentFile>, at: LayerLocation) -> Result<Layer, Error> {
         let index = Index::read(at, |bytes, offset| read_layer(&file, at, bytes, offset))?;
         let layer = Layer(Arc::new(LayerInner { file, at, sequence: 0, index, hashes: OnceLock::new() }));
@@ -103,8 +104,8 @@ impl Layer {
         self.0.at
     }
 
-    /// The layer's number in the order of appending since the store was opened, from 1; 0 if it was loaded, for then
-    /// it was durable before.
+    /// The layer's number in the order of appending since the store was opened, from 1; 0 if it was loaded,
+    /// for then it was durable before.
     pub fn sequence(&self) -> u64 {
         self.0.sequence
     }
@@ -194,7 +195,8 @@ impl Layer {
         last.map_or(PageNo(0), |(first, page)| PageNo(page + (data_page - first)))
     }
 
-    /// Hashes of consecutive data pages. Those read from the file are not verified: a damaged hash equals no page's.
+    /// Hashes of consecutive data pages. Those read from the file are not verified: a damaged hash equals no
+    /// page's.
     pub(crate) fn hashes(&self, data_pages: Range<u32>) -> Result<Vec<PageHash>, Error> {
         if let Some(hashes) = self.0.hashes.get() {
             return Ok(hashes[data_pages.start as usize..data_pages.end as usize].to_vec());

@@ -24,7 +24,8 @@ impl MapBudget {
         self.limit.saturating_sub(MAPS_OF_THE_PROCESS) / self.per_heap
     }
 
-    /// The `vm.max_map_count` that so many resident heaps need; what to raise it to if [`heaps`](Self::heaps) is too few.
+    /// The `vm.max_map_count` that so many resident heaps need; what to raise it to if [`heaps`](Self::heaps)
+    /// is too few.
     pub fn limit_for(&self, heaps: u64) -> u64 {
         heaps.saturating_mul(self.per_heap).saturating_add(MAPS_OF_THE_PROCESS)
     }
@@ -36,9 +37,10 @@ pub fn map_budget() -> Option<MapBudget> {
     Some(MapBudget { limit: limit.trim().parse().ok()?, per_heap: MAPS_PER_HEAP })
 }
 
-/// From now on, a mapped page that cannot be read (file cut, disk error) ends the process with a message that names the heap (see
-/// [`FaultContext`](crate::FaultContext)), the file and the place, instead of a bare SIGBUS. Handlers that are there already keep all other
-/// SIGBUS signals. Once per process; where nothing is mapped there is nothing to install.
+/// From now on, a mapped page that cannot be read (file cut, disk error) ends the process with a message that
+/// names the heap (see [`FaultContext`](crate::FaultContext)), the file and the place, instead of a bare
+/// SIGBUS. Handlers that are there already keep all other SIGBUS signals. Once per process; where nothing is
+/// mapped there is nothing to install.
 ///
 /// # Errors
 ///

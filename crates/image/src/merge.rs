@@ -1,19 +1,26 @@
 //! Merging: fewer layers and fewer copied pages, for a bounded amount of writing.
 //!
-//! Every eviction adds a layer, and a page that was written here and there is copied at every restore. Two rules keep both in
-//! bounds; a caller applies them in the background, as often as [`merge`] returns a new image:
+//! Every eviction adds a layer, and a page that was written here and there is copied at every restore. Two
+//! rules keep both in bounds; a caller applies them in the background, as often as [`merge`] returns a new
+//! image:
 //!
-//! * **Deltas** (size-tiered): with more than [`layers_max`](MergePolicy::layers_max) layers, the newest are merged into one, and with them every
-//!   older one that is at most twice as large as what is merged so far. A page is then written again only when it is in a layer of at
-//!   most two thirds of the result: about `log₁·₅(D / d)` times until the base is rewritten, where `D` is the size of all deltas then and `d` that of
-//!   `layers_max` evictions. Evictions that write the same pages again merge to nothing more than those pages.
-//! * **Base**: everything is merged into a new base when a restore would copy more than 1/[`base_divisor`](MergePolicy::base_divisor) of the
-//!   base's pages, or when the deltas have grown to half the base. The `B` pages of the base are then paid by at least
-//!   `B / base_divisor` evicted pages: at most `base_divisor` writes for each.
+//! * **Deltas** (size-tiered): with more than [`layers_max`](MergePolicy::layers_max) layers, the newest are
+//!   merged into one, and with them every older one that is at most twice as large as what is merged so far.
+//!   A page is then written again only when it is in a layer of at most two thirds of the result: about
+//!   `log₁·₅(D / d)` times until the base is rewritten, where `D` is the size of all deltas then and `d` that
+//!   of `layers_max` evictions. Evictions that write the same pages again merge to nothing more than those
+//!   pages. A gap of at most `FILLED_GAP_PAGES` pages between merged pages is filled from below, so that the
+//!   part of a heap that is written most becomes one run, which is mapped instead of copied. Each merged page
+//!   pays for at most so many others.
+//! * **Base**: everything is merged into a new base when a restore would copy more than
+//!   1/[`base_divisor`](MergePolicy::base_divisor) of the base's pages, or when the deltas have grown to half
+//!   the base. The `B` pages of the base are then paid by at least `B / base_divisor` evicted pages: at most
+//!   `base_divisor` writes for each.
 //!
-//! So with the default policy a page that is evicted is written at most 1 + log + 8 times, and a restore copies at most `B / 8` pages beside its
-//! [`MAPPED_RUNS_MAX`](crate::MAPPED_RUNS_MAX) mappings. That product is a law for pages written at random: a smaller divisor writes less and copies
-//! more. Heaps that write where they wrote before stay far below both.
+//! So with the default policy a page that is evicted is written at most 1 + log + 8 times, and a restore
+//! copies at most `B / 8` pages beside its [`MAPPED_RUNS_MAX`](crate::MAPPED_RUNS_MAX) mappings. That product
+//! is a law for pages written at random: a smaller divisor writes less and copies more. Heaps that write
+//! where they wrote before stay far below both.
 //!
 //! Every page is verified against its hash on the way: a merge does not carry damage into a new layer.
 
@@ -21,9 +28,13 @@ use std::io::IoSlice;
 
 use crate::{
     DamagedPart, Error, Image, Layer, LayerKind, PageStore, RunContent,
+    layer::Found,
     page::{PageBytes, PageHash, PageNo, ZERO_PAGE, count_u32},
     store::LayerShape,
 };
+
+/// Longest gap in a merged delta that is filled with the pages below it.
+const FILLED_GAP_PAGES: u32 = 2;
 
 /// Pages read and written at once.
 const CHUNK_PAGES: u32 = 256;
@@ -35,7 +46,8 @@ pub struct MergePolicy {
     pub layers_max: usize,
     /// The base is rewritten when a restore copies more than this part of its pages. At least 1.
     pub base_divisor: u32,
-    /// Restores that copy no more pages than this are left alone. A small heap is not worth rewriting for less.
+    /// Restores that copy no more pages than this are left alone. A small heap is not worth rewriting for
+    /// less.
     pub copied_pages_min: u32,
 }
 
@@ -77,13 +89,14 @@ fn pages_of(layer: &Layer) -> u32 {
     layer.data_pages() + layer.zero_pages()
 }
 
-/// Merges layers of an image if the policy asks for it: `None` if the image is good as it is. The content is the same, and the
-/// image's own layers are untouched; the new layer is not durable yet, see [`PageStore::sync`].
+/// Merges layers of an image if the policy asks for it: `None` if the image is good as it is. The content is
+/// the same, and the image's own layers are untouched; the new layer is not durable yet, see
+/// [`PageStore::sync`].
 ///
 /// # Errors
 ///
-/// [`Error::Damaged`] or [`Error::Missing`] if a layer cannot be read, [`Error::Io`] if the disk refuses; the image is still good for what it was
-/// good for.
+/// [`Error::Damaged`] or [`Error::Missing`] if a layer cannot be read, [`Error::Io`] if the disk refuses; the
+/// image is still good for what it was good for.
 pub fn merge(store: &PageStore, image: &Image, policy: &MergePolicy) -> Result<Option<Image>, Error> {
     policy.lowest(image).map(|lowest| merge_from(store, image, lowest)).transpose()
 }
@@ -108,7 +121,7 @@ impl MergedPage {
 
 /// Merges the layers from `lowest` on into one.
 fn merge_from(store: &PageStore, image: &Image, lowest: usize) -> Result<Image, Error> {
-    let pages = merged_pages(image, lowest)?;
+    let pages = fill_gaps(image, lowest, merged_pages(image, lowest)?)?;
     let kind = if lowest == 0 { LayerKind::Base } else { LayerKind::Delta };
     let mut layers = image.layers()[..lowest].to_vec();
     let is_needed = kind == LayerKind::Delta || pages.iter().any(|page| page.hash.is_some());
@@ -136,6 +149,34 @@ fn merged_pages(image: &Image, lowest: usize) -> Result<Vec<MergedPage>, Error> 
         }
     }
     Ok(pages)
+}
+
+/// Adds the pages in short gaps between pages of data, if they are data too.
+fn fill_gaps(image: &Image, lowest: usize, pages: Vec<MergedPage>) -> Result<Vec<MergedPage>, Error> {
+    let mut filled: Vec<MergedPage> = Vec::with_capacity(pages.len());
+    for next in pages {
+        if let Some(last) = filled.last().copied()
+            && (1..=FILLED_GAP_PAGES).contains(&(next.page.0 - last.page.0 - 1))
+            && last.hash.is_some()
+            && next.hash.is_some()
+        {
+            for page in (last.page.0 + 1..next.page.0).map(PageNo) {
+                filled.extend(page_below(image, lowest, page)?);
+            }
+        }
+        filled.push(next);
+    }
+    Ok(filled)
+}
+
+/// A page of the layers below `lowest`; `None` if it is zero.
+fn page_below(image: &Image, lowest: usize, page: PageNo) -> Result<Option<MergedPage>, Error> {
+    let below = image.layers()[..lowest].iter().enumerate().rev();
+    let found = below.filter_map(|(layer, found)| Some((layer, found.find(page)?))).next();
+    let Some((layer, Found::Data { data_page })) = found else { return Ok(None) };
+    let hash = image.layers()[layer].hashes(data_page..data_page + 1)?[0];
+    let is_data = hash != PageHash::ZERO;
+    Ok(is_data.then_some(MergedPage { page, hash: Some(hash), layer, data_page }))
 }
 
 /// Writes the pages as one layer, in pieces.

@@ -1,7 +1,8 @@
 //! The granule: what a page is, how it is numbered and how it is named by its content.
 //!
-//! A heap is a sequence of pages of [`PAGE_BYTES`] bytes, whatever the operating system's page is: the format must not
-//! change with the machine. A WebAssembly memory of 32-bit addresses holds at most [`HEAP_PAGES_MAX`] of them.
+//! A heap is a sequence of pages of [`PAGE_BYTES`] bytes, whatever the operating system's page is: the format
+//! must not change with the machine. A WebAssembly memory of 32-bit addresses holds at most
+//! [`HEAP_PAGES_MAX`] of them.
 //!
 //! A page that nobody wrote is zero. Zero pages are never stored; [`PageHash::ZERO`] names them everywhere.
 

@@ -6,12 +6,14 @@
 //!   copies                  1                                     b b
 //! ```
 //!
-//! Mapping a run costs a system call and an entry of `vm.max_map_count`; copying costs per page, and the page counts as
-//! dirty. So long runs are mapped and short ones copied. A run is mapped straight over pieces that a higher layer covers,
-//! which are then laid on top. At most [`MAPPED_RUNS_MAX`] runs are mapped, whatever the image looks like: the longest.
+//! Mapping a run costs a system call and an entry of `vm.max_map_count`; copying costs per page, and the page
+//! counts as dirty. So long runs are mapped and short ones copied. A run is mapped straight over pieces that
+//! a higher layer covers, which are then laid on top. At most [`MAPPED_RUNS_MAX`] runs are mapped, whatever
+//! the image looks like: the longest.
 //!
-//! Order matters: maps from the lowest layer to the highest, then copies and zeros. A map of a layer covers only pages that
-//! the layer itself covers, so all that it hides wrongly belongs to a higher layer and is laid on top afterwards.
+//! Order matters: maps from the lowest layer to the highest, then copies and zeros. A map of a layer covers
+//! only pages that the layer itself covers, so all that it hides wrongly belongs to a higher layer and is
+//! laid on top afterwards.
 
 use std::io::IoSliceMut;
 
@@ -23,15 +25,16 @@ use crate::{
     page_set::PageRun,
 };
 
-/// Shorter runs are copied. Measured on a 64 MiB heap with 32 scattered runs, page cache warm, restore and drop together: a mapping costs
-/// 7 µs, a copied page 3 µs, and 2 µs more at the next capture.
+/// Shorter runs are copied. Measured on a 64 MiB heap with 32 scattered runs, page cache warm, restore and
+/// drop together: a mapping costs 7 µs, a copied page 3 µs, and 2 µs more at the next capture.
 pub const MAP_RUN_PAGES_MIN: u32 = 4;
 
-/// A run is mapped over at most this many pages that have become zero since, and have to be set to zero one by one.
+/// A run is mapped over at most this many pages that have become zero since, and have to be set to zero one
+/// by one.
 const BRIDGED_ZERO_PAGES_MAX: u32 = 4;
 
-/// Most runs that one image maps. A run can split another in two, so an image has at most twice as many mappings, and one: its
-/// share of `vm.max_map_count`.
+/// Most runs that one image maps. A run can split another in two, so an image has at most twice as many
+/// mappings, and one: its share of `vm.max_map_count`.
 pub const MAPPED_RUNS_MAX: usize = 32;
 
 /// Buffers that one read fills (`IOV_MAX` on Linux and the BSDs).
@@ -206,7 +209,8 @@ fn map_runs(extents: &[Extent]) -> Vec<MapRun> {
 }
 
 impl MapRun {
-    /// Whether the next run of the same layer also follows in the file, so that the layer covers everything between.
+    /// Whether the next run of the same layer also follows in the file, so that the layer covers everything
+    /// between.
     fn continues_in(&self, next: &MapRun) -> bool {
         let distance = next.pages.first - self.pages.first;
         next.data_page.checked_sub(self.data_page) == Some(distance)

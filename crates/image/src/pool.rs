@@ -5,12 +5,13 @@
 //!   │ image │ zeros │ no access …                  │ no access  │
 //! ```
 //!
-//! A range is taken with its content already in place: the image's long runs mapped copy-on-write, its short runs copied, zeros
-//! elsewhere ([`RestorePlan`](crate::RestorePlan)). The cost depends on the number of runs, not on the size. When it is dropped, everything that was
-//! accessible is replaced by fresh memory before the addresses go back to the pool: no byte of one vat's heap reaches another.
+//! A range is taken with its content already in place: the image's long runs mapped copy-on-write, its short
+//! runs copied, zeros elsewhere ([`RestorePlan`](crate::RestorePlan)). The cost depends on the number of
+//! runs, not on the size. When it is dropped, everything that was accessible is replaced by fresh memory
+//! before the addresses go back to the pool: no byte of one vat's heap reaches another.
 //!
-//! Where mapping is not possible (another system, pages that are not 4 KiB, a refusal at run time) the image is copied: same
-//! content, more time. The pool installs no page-fault handler.
+//! Where mapping is not possible (another system, pages that are not 4 KiB, a refusal at run time) the image
+//! is copied: same content, more time. The pool installs no page-fault handler.
 
 use std::{
     collections::BTreeMap,
@@ -62,7 +63,8 @@ pub struct AddressPool {
 #[derive(Debug)]
 struct Shared {
     restore: RestoreMethod,
-    /// Ranges that are not in use, by their length. The one used last is taken first: its page tables are warm.
+    /// Ranges that are not in use, by their length. The one used last is taken first: its page tables are
+    /// warm.
     free: Mutex<BTreeMap<usize, Vec<Range>>>,
     counters: Counters,
 }
@@ -108,13 +110,15 @@ impl AddressPool {
         self.shared.restore
     }
 
-    /// Takes a range of `reserve_bytes` with a guard behind it, of which the first `size_bytes` are readable and writable and hold the
-    /// image, then zeros. Sizes are rounded up to whole pages of the system, `size_bytes` excepted, which must be one of [`PAGE_BYTES`].
+    /// Takes a range of `reserve_bytes` with a guard behind it, of which the first `size_bytes` are readable
+    /// and writable and hold the image, then zeros. Sizes are rounded up to whole pages of the system,
+    /// `size_bytes` excepted, which must be one of [`PAGE_BYTES`].
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] if the image does not fit `size_bytes` or those do not fit the reservation, [`Error::AddressSpace`] if the system
-    /// refuses, [`Error::Missing`] or [`Error::Io`] if the image cannot be read.
+    /// [`Error::TooLarge`] if the image does not fit `size_bytes` or those do not fit the reservation,
+    /// [`Error::AddressSpace`] if the system refuses, [`Error::Missing`] or [`Error::Io`] if the image cannot
+    /// be read.
     ///
     /// # Panics
     ///
@@ -194,8 +198,8 @@ pub struct HeapRange {
 }
 
 impl HeapRange {
-    /// The first byte. The accessible bytes behind it may be read and written through this pointer while no reference from [`bytes`](Self::bytes) or
-    /// [`bytes_mut`](Self::bytes_mut) is in use.
+    /// The first byte. The accessible bytes behind it may be read and written through this pointer while no
+    /// reference from [`bytes`](Self::bytes) or [`bytes_mut`](Self::bytes_mut) is in use.
     pub fn ptr(&self) -> NonNull<u8> {
         self.range().base()
     }
@@ -220,7 +224,8 @@ impl HeapRange {
         self.range_mut().accessible_mut()
     }
 
-    /// Makes more bytes accessible; the new ones are zero. Never moves, never shrinks: fewer bytes than before change nothing.
+    /// Makes more bytes accessible; the new ones are zero. Never moves, never shrinks: fewer bytes than
+    /// before change nothing.
     ///
     /// # Errors
     ///

@@ -8,8 +8,8 @@
 //!                                  └──── layer ────┘└───────── layer ─────────┘ └ a crash, cut at open
 //! ```
 //!
-//! The bytes of a layer are described in [`layer`](crate::layer). Nothing in a segment is ever changed; a layer that nobody
-//! points to is garbage until its segment is removed.
+//! The bytes of a layer are described in [`layer`](crate::layer). Nothing in a segment is ever changed; a
+//! layer that nobody points to is garbage until its segment is removed.
 //!
 //! # Order of writes
 //!
@@ -27,15 +27,15 @@
 //!   remove      6 a segment without live layers is removed; open files and mappings of it stay valid
 //! ```
 //!
-//! At open the caller names the live layers, those that its durable pointers point to. What lies behind the last live
-//! layer of a segment is cut, segments without live layers are removed: both are layers whose pointer was never committed,
-//! or garbage. A live layer that is not whole is reported, not hidden.
+//! At open the caller names the live layers, those that its durable pointers point to. What lies behind the
+//! last live layer of a segment is cut, segments without live layers are removed: both are layers whose
+//! pointer was never committed, or garbage. A live layer that is not whole is reported, not hidden.
 //!
-//! A failed append wastes its space and harms nothing. A failed *sync* stops the store ([`Error::Stopped`]): the kernel
-//! drops what it could not write, and a second, successful sync would say nothing about it.
+//! A failed append wastes its space and harms nothing. A failed *sync* stops the store ([`Error::Stopped`]):
+//! the kernel drops what it could not write, and a second, successful sync would say nothing about it.
 //!
-//! The store does not know vats, does not decide when to sync, merge or compact, and keeps no list of live layers: the
-//! caller's database does.
+//! The store does not know vats, does not decide when to sync, merge or compact, and keeps no list of live
+//! layers: the caller's database does.
 
 mod append;
 mod open;
@@ -64,7 +64,8 @@ use crate::{
 /// How a page store is kept.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// A segment is closed when the next layer would make it longer than this. A longer layer gets a segment of its own.
+    /// A segment is closed when the next layer would make it longer than this. A longer layer gets a segment
+    /// of its own.
     pub segment_bytes: u64,
     /// Where changes to files go.
     pub disk: Arc<dyn Disk>,
@@ -118,7 +119,8 @@ struct Shared {
     dir: PathBuf,
     options: StoreOptions,
     state: Mutex<State>,
-    /// Held while files are synced, so that a caller who finds nothing to sync knows that it is done, not under way.
+    /// Held while files are synced, so that a caller who finds nothing to sync knows that it is done, not
+    /// under way.
     syncing: Mutex<()>,
     /// Keeps the directory locked against other processes.
     _lock: File,
@@ -148,8 +150,8 @@ struct Segment {
 }
 
 impl PageStore {
-    /// Opens the store, creating the directory if it does not exist, and removes what no live layer needs: tails and whole
-    /// segments. Live layers that are not there are reported, for the caller to fall back.
+    /// Opens the store, creating the directory if it does not exist, and removes what no live layer needs:
+    /// tails and whole segments. Live layers that are not there are reported, for the caller to fall back.
     ///
     /// # Errors
     ///
@@ -220,8 +222,8 @@ impl PageStore {
         state.segments.iter().map(usage).collect()
     }
 
-    /// Removes a segment's file. The caller guarantees that none of its layers is live, in its database as it is on disk.
-    /// Layers that are still in memory stay readable.
+    /// Removes a segment's file. The caller guarantees that none of its layers is live, in its database as it
+    /// is on disk. Layers that are still in memory stay readable.
     ///
     /// # Errors
     ///
@@ -243,8 +245,8 @@ impl PageStore {
         Ok(())
     }
 
-    /// Closes the segment that layers are appended to: the next layer begins a new one. A compaction does this first, so
-    /// that what it rewrites does not go where it came from.
+    /// Closes the segment that layers are appended to: the next layer begins a new one. A compaction does
+    /// this first, so that what it rewrites does not go where it came from.
     pub fn close_segment(&self) {
         self.state().open = None;
     }

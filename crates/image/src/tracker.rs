@@ -1,11 +1,12 @@
 //! Which pages of a heap differ from the image it was restored from.
 //!
-//! A tracker may name pages that do not differ; it must never miss one that does. Pages that were mapped and not written are still pages
-//! of the file; a page that was written, or copied into place, is the process's own, in memory *or swapped out*. So two trackers ask
-//! the page tables for pages that are present or swapped and not of a file, and the third compares bytes.
+//! A tracker may name pages that do not differ; it must never miss one that does. Pages that were mapped and
+//! not written are still pages of the file; a page that was written, or copied into place, is the process's
+//! own, in memory *or swapped out*. So two trackers ask the page tables for pages that are present or swapped
+//! and not of a file, and the third compares bytes.
 //!
-//! Trackers keep no state about heaps: they can be asked at any time between deliveries, and a heap that is dropped needs no farewell.
-//! A process that forks must not use a tracker in the child.
+//! Trackers keep no state about heaps: they can be asked at any time between deliveries, and a heap that is
+//! dropped needs no farewell. A process that forks must not use a tracker in the child.
 
 mod compare;
 #[cfg(target_os = "linux")]
@@ -25,12 +26,13 @@ use crate::{Error, Image, PageSet};
 
 /// Finds the pages of a heap that may differ from its image.
 pub trait DirtyTracker: Send + Sync + Debug {
-    /// All pages that differ from the image, and perhaps others. `heap` is what a [`HeapRange`](crate::HeapRange) that was
-    /// filled from the image makes accessible now.
+    /// All pages that differ from the image, and perhaps others. `heap` is what a
+    /// [`HeapRange`](crate::HeapRange) that was filled from the image makes accessible now.
     ///
     /// # Errors
     ///
-    /// [`Error::Tracker`] if the system refuses, [`Error::Missing`] or [`Error::Io`] if the image cannot be read.
+    /// [`Error::Tracker`] if the system refuses, [`Error::Missing`] or [`Error::Io`] if the image cannot be
+    /// read.
     ///
     /// # Panics
     ///

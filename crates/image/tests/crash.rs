@@ -152,7 +152,7 @@ fn a_crash_anywhere_loses_nothing_that_was_committed() {
     let operations = operations_of_the_scenario();
     assert!(operations > 30, "the scenario is long enough to mean something: {operations}");
     for operation in 0..operations {
-        for seed in 0..6 {
+        for seed in 0..4 {
             let dir = tempfile::tempdir().unwrap();
             let disk = Arc::new(FaultyDisk::failing(operation, Failure::Crash));
             let (database, end) = run(dir.path(), &disk);

@@ -1,6 +1,8 @@
-//! The format of segments, held by a file that never changes, and by the errors for everything that can be wrong with it.
+//! The format of segments, held by a file that never changes, and by the errors for everything that can be
+//! wrong with it.
 //!
-//! The file was written by the first version. If the format changes on purpose, the version changes, and a second file joins it.
+//! The file was written by the first version. If the format changes on purpose, the version changes, and a
+//! second file joins it.
 
 use std::path::{Path, PathBuf};
 

@@ -28,7 +28,8 @@ struct Cost {
     copied_max: u32,
 }
 
-/// Evicts a heap again and again, with 16 pages written among the first `spread` each time, and merges as the policy asks.
+/// Evicts a heap again and again, with 16 pages written among the first `spread` each time, and merges as the
+/// policy asks.
 fn evict(times: u32, spread: u32, policy: &MergePolicy) -> Cost {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = PageStore::open(dir.path(), &[], StoreOptions::default()).unwrap();

@@ -1,7 +1,8 @@
 //! The heap image against a model: a vector of bytes that undergoes the same history.
 //!
-//! Random writes, growth, captures, merges, rewrites and reopenings, with every tracker and both ways of restoring. After every step
-//! the heap in memory, the image at rest and the model hold the same bytes; the heap root depends on the content only.
+//! Random writes, growth, captures, merges, rewrites and reopenings, with every tracker and both ways of
+//! restoring. After every step the heap in memory, the image at rest and the model hold the same bytes; the
+//! heap root depends on the content only.
 
 use std::sync::Arc;
 
@@ -76,8 +77,8 @@ struct World {
     policy: MergePolicy,
 }
 
-/// The comparison is the last one: it reads the whole heap, and pagemap does not tell fresh pages that were read from those that were
-/// written.
+/// The comparison is the last one: it reads the whole heap, and pagemap does not tell fresh pages that were
+/// read from those that were written.
 fn trackers() -> Vec<Arc<dyn DirtyTracker>> {
     let mut trackers = page_table_trackers();
     trackers.push(Arc::new(Compare));

@@ -1,4 +1,5 @@
-//! A mapped file that is cut: the process ends with a message that names vat, file and place, and nothing else is harmed.
+//! A mapped file that is cut: the process ends with a message that names vat, file and place, and nothing
+//! else is harmed.
 #![cfg(target_os = "linux")]
 
 use std::{

@@ -33,8 +33,8 @@ impl World {
     }
 }
 
-/// The comparison is the last one: it reads the whole heap, and pagemap does not tell fresh pages that were read from those that were
-/// written.
+/// The comparison is the last one: it reads the whole heap, and pagemap does not tell fresh pages that were
+/// read from those that were written.
 fn trackers() -> Vec<Arc<dyn DirtyTracker>> {
     let mut trackers = page_table_trackers();
     trackers.push(Arc::new(Compare));

@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row, params};
 
 use crate::Result;
 use crate::error::{Error, Fault, Kind};
-use crate::id::LayerId;
+use crate::id::{LayerId, VatId};
 use crate::storage::Storage;
 
 /// Where a layer lies.
@@ -28,7 +28,7 @@ pub struct LayerRow {
 }
 
 impl Storage {
-    /// Notes where a new layer lies, and names it. Refer to it before the next commit.
+    /// Notes where a layer lies, and names it; a layer that is known keeps its name. Refer to it before the next commit.
     ///
     /// # Errors
     ///
@@ -36,7 +36,8 @@ impl Storage {
     pub fn add_layer(&self, segment: u32, offset: u64, bytes: u64) -> Result<LayerId> {
         self.write_checked("add a layer", |session| {
             let mut statement = session.connection.prepare_cached(
-                "INSERT INTO layers (segment, offset, bytes) VALUES (?, ?, ?) RETURNING id",
+                "INSERT INTO layers (segment, offset, bytes) VALUES (?, ?, ?) \
+                 ON CONFLICT (segment, offset) DO UPDATE SET bytes = excluded.bytes RETURNING id",
             )?;
             Ok(statement.query_row(params![segment, offset, bytes], |row| row.get(0).map(LayerId))?)
         })
@@ -85,6 +86,20 @@ impl Storage {
                  ORDER BY segment, offset, id",
             )?;
             Ok(statement.query_map([], layer_row)?.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The vats whose snapshots need a layer, in the order of their ids. None if only birth images do.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`], [`Error::Io`], [`Error::Poisoned`].
+    pub fn vats_of_layer(&self, id: LayerId) -> Result<Vec<VatId>> {
+        self.read("list the vats of a layer", |session| {
+            let mut statement = session
+                .connection
+                .prepare_cached("SELECT DISTINCT vat FROM snapshot_layers WHERE layer = ? ORDER BY vat")?;
+            Ok(statement.query_map([id.0], |row| row.get(0).map(VatId))?.collect::<rusqlite::Result<_>>()?)
         })
     }
 

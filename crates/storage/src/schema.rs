@@ -33,7 +33,7 @@
 //! | | `root` | heap root, 32 bytes; NULL until it is known |
 //! | | `image` | opaque descriptor: size, globals, layers |
 //! | `layers` | `id` | never used again (AUTOINCREMENT) |
-//! | | `segment`, `offset`, `bytes` | where the layer lies in the page store |
+//! | | `segment`, `offset`, `bytes` | where the layer lies in the page store; no two begin at one place |
 //! | `snapshot_layers`, `module_layers` | `layer` | one row per image and layer that it needs: a layer is live while one exists |
 //! | `vatstore` | `vat`, `key` → `value` | keys ordered by their UTF-8 bytes |
 //! | `host` | `key` → `value` | metadata of the host itself, outside all vats |
@@ -104,6 +104,7 @@ CREATE TABLE layers (
     offset  INTEGER NOT NULL,
     bytes   INTEGER NOT NULL
 ) STRICT;
+CREATE UNIQUE INDEX layers_by_place ON layers (segment, offset);
 CREATE TABLE snapshot_layers (
     vat      INTEGER NOT NULL,
     position INTEGER NOT NULL,

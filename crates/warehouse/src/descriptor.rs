@@ -25,7 +25,7 @@ pub(crate) struct Descriptor {
 
 /// Why stored bytes are not a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum DescriptorError {
+pub(crate) enum DescriptorError {
     /// They were changed, or cut short.
     #[error("the snapshot's description is damaged")]
     Damaged,

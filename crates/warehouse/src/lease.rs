@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use vat_abi::{Computrons, Delivery, Outcome, SyscallRecord, TranscriptEntry};
 use vat_engine::{Globals, SyscallHandler};
+use vat_image::FaultContext;
 use vat_storage::{CrankRecord, VatId};
 
 use crate::error::Error;
@@ -60,7 +61,9 @@ impl VatLease {
         let recorder = Recorder::new(self.vat, Arc::clone(&self.inner.storage), handler);
         let resident = self.resident_mut().expect("just made sure of");
         let context = crank_context(&resident.kept, resident.incarnation, resident.next, time_ns);
+        let touching = FaultContext::enter(&resident.label);
         let (ran, recorder) = resident.instance.deliver(&delivery, &context, recorder);
+        drop(touching);
         let Recorder { writes, inner: handler, .. } = recorder;
         let result = ran.map_err(Error::from).and_then(|report| {
             let entry = TranscriptEntry {

@@ -21,9 +21,12 @@
 
 #![forbid(unsafe_code)]
 
+mod accounting;
 mod config;
+mod create;
 mod descriptor;
 mod error;
+mod eviction;
 mod lease;
 mod name;
 mod options;
@@ -33,9 +36,11 @@ mod replay;
 mod residency;
 mod snapshots;
 mod stats;
+mod upkeep;
 mod verify;
 mod warehouse;
 
+pub use accounting::{DiskFigures, ResidentFigures, VatFigures};
 pub use config::{Tracking, WarehouseConfig};
 pub use error::Error;
 pub use lease::{Report, VatLease};
@@ -44,7 +49,8 @@ pub use options::VatOptions;
 pub use replay::{Difference, Divergence};
 pub use stats::Stats;
 pub use vat_engine::{SyscallHandler, SyscallVerdict, limits, module_bytes, thread_stack_bytes};
-pub use vat_image::RestoreMethod;
+pub use upkeep::{Compacted, DamagedLayer, Scrubbed};
+pub use vat_image::{HeapRoot, LayerLocation, PageNo, RestoreMethod};
 pub use vat_storage::{ModuleHash, VatId, VatRow, VatStatus};
 pub use verify::{StateDifference, Verdict, Verification};
 pub use warehouse::Warehouse;

@@ -11,6 +11,7 @@
 
 use vat_abi::TranscriptEntry;
 use vat_engine::{CrankContext, HeapState, VatInstance, VatModule};
+use vat_image::FaultContext;
 use vat_storage::{ModuleHash, Position, VatId, VatRow, VatStatus};
 
 use crate::error::Error;
@@ -26,6 +27,7 @@ impl Inner {
         let row = self.storage.vat(vat)?;
         check_alive(&row)?;
         let kept = kept_options(&row)?;
+        let _touching = FaultContext::enter(&label(&row.name));
         let module = self.module(row.module)?;
         let (mut instance, from) = self.restore_newest(&row, &kept, &module)?;
         let next = row.next_position.0;
@@ -33,7 +35,8 @@ impl Inner {
             return Err(self.quarantine(&row, divergence));
         }
         self.counters.page_ins.add(1);
-        Ok(Resident { instance, kept, incarnation: row.incarnation.0, next, captured: from })
+        let label = label(&row.name);
+        Ok(Resident { label, instance, kept, incarnation: row.incarnation.0, next, captured: from })
     }
 
     /// An instance from the newest state that can be used, and the position up to which it has lived.
@@ -153,6 +156,11 @@ impl Inner {
             Err(error) => error.into(),
         }
     }
+}
+
+/// How a vat is called where only a short text can be kept.
+pub(crate) fn label(name: &str) -> String {
+    format!("vat {name}")
 }
 
 /// What the engine is told about one crank.

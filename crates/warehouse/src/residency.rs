@@ -27,6 +27,8 @@ use crate::options::KeptOptions;
 /// A vat in memory, as its holder sees it.
 #[derive(Debug)]
 pub(crate) struct Resident {
+    /// What a report of a fatal disk error calls the vat.
+    pub(crate) label: String,
     pub(crate) instance: VatInstance,
     pub(crate) kept: KeptOptions,
     pub(crate) incarnation: u32,

@@ -11,13 +11,13 @@
 //! one to bytes that are not there. A vat has at most one pending state, its newest. [`SNAPSHOTS_KEPT`] rows per vat stay, so
 //! that an unreadable one has an older one behind it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use lru::LruCache;
 use vat_engine::HeapState;
-use vat_image::{Image, LayerLocation, PageStore, SyncMark};
+use vat_image::{Image, LayerLocation, MergePolicy, PageStore, SyncMark, merge};
 use vat_storage::{Incarnation, LayerId, ModuleHash, NewSnapshot, Position, SnapshotRow, Storage, VatId};
 
 use crate::descriptor::Descriptor;
@@ -55,11 +55,28 @@ struct Book {
     /// States that were used or made last, durable or not.
     recent: LruCache<VatId, Saved>,
     synced: SyncMark,
+    /// Where compaction put layers that images in memory still name by their old place.
+    moved: BTreeMap<LayerLocation, LayerLocation>,
+    /// Segments that compaction removed. Images in memory can still read them, rows may not name them.
+    removed: BTreeSet<u32>,
+    /// Vats whose newest image has grown ragged.
+    ragged: BTreeSet<VatId>,
     /// Set when there is enough to sync.
     is_due: bool,
     is_closing: bool,
-    /// Why the page store cannot be synced any more; the pointers stay where they are.
-    failed: Option<String>,
+}
+
+/// What the background thread does next.
+enum Work {
+    Sync,
+    Merge(VatId),
+    Close,
+}
+
+/// Whether an image may be worth merging; [`merge`] decides. Cheap, since every capture asks.
+fn is_ragged(image: &Image) -> bool {
+    let policy = MergePolicy::default();
+    image.layers().len() > policy.layers_max || image.plan().copied_pages() > policy.copied_pages_min
 }
 
 impl Snapshots {
@@ -73,9 +90,11 @@ impl Snapshots {
             pending: BTreeMap::new(),
             recent: LruCache::new(recent_max),
             synced: SyncMark(0),
+            moved: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            ragged: BTreeSet::new(),
             is_due: false,
             is_closing: false,
-            failed: None,
         };
         Snapshots { storage, pages, counters, book: Mutex::new(book), work: Condvar::new() }
     }
@@ -91,11 +110,15 @@ impl Snapshots {
 
     /// Remembers a state that was just captured.
     pub(crate) fn save(&self, vat: VatId, saved: Saved) {
+        let is_ragged = is_ragged(&saved.state.image);
         let mut book = self.book();
         book.recent.put(vat, saved.clone());
         book.pending.insert(vat, saved);
-        if book.pending.len() >= PENDING_MAX {
-            book.is_due = true;
+        if is_ragged {
+            book.ragged.insert(vat);
+        }
+        book.is_due |= book.pending.len() >= PENDING_MAX;
+        if book.is_due || is_ragged {
             self.work.notify_one();
         }
     }
@@ -122,10 +145,11 @@ impl Snapshots {
             .filter(|(_, saved)| saved.state.image.sequence() <= synced.0)
             .map(|(vat, _)| *vat)
             .collect();
-        for vat in ready {
-            let saved = &book.pending[&vat];
-            self.put_row(vat, saved)?;
-            book.pending.remove(&vat);
+        let ready: Vec<(VatId, Saved)> =
+            ready.into_iter().filter_map(|vat| Some((vat, book.pending.remove(&vat)?))).collect();
+        drop(book);
+        for (vat, saved) in ready {
+            self.put_row(vat, &saved)?;
         }
         Ok(())
     }
@@ -142,21 +166,59 @@ impl Snapshots {
     /// What the background thread does until [`Snapshots::close`].
     pub(crate) fn run(&self) {
         loop {
-            let mut book = self.book();
-            while !book.is_due && !book.is_closing {
-                book = self.work.wait(book).expect("no thread panicked while it held the book of snapshots");
-            }
-            if book.is_closing {
-                return;
-            }
-            book.is_due = false;
-            drop(book);
-            if let Err(error) = self.sync() {
-                tracing::error!(%error, "the page store could not be synced; snapshots are no longer made durable");
-                self.book().failed = Some(error.to_string());
-                return;
+            match self.next_work() {
+                Work::Close => return,
+                Work::Merge(vat) => {
+                    if let Err(error) = self.merge(vat) {
+                        // The image is as good as before; a replay can do without it, should it be damaged.
+                        tracing::warn!(%vat, %error, "an image could not be merged");
+                    }
+                }
+                Work::Sync => {
+                    if let Err(error) = self.sync() {
+                        tracing::error!(%error, "the page store could not be synced; snapshots are no longer made durable");
+                        return;
+                    }
+                }
             }
         }
+    }
+
+    /// Waits for something to do.
+    fn next_work(&self) -> Work {
+        let mut book = self.book();
+        loop {
+            if book.is_closing {
+                return Work::Close;
+            }
+            if std::mem::take(&mut book.is_due) {
+                return Work::Sync;
+            }
+            if let Some(vat) = book.ragged.pop_first() {
+                return Work::Merge(vat);
+            }
+            book = self.work.wait(book).expect("no thread panicked while it held the book of snapshots");
+        }
+    }
+
+    /// Merges layers of the vat's newest image, if the policy asks for it. The merged image takes the place of the old one
+    /// unless the vat has moved on; its content, and so the vat, is the same.
+    pub(crate) fn merge(&self, vat: VatId) -> Result<(), vat_image::Error> {
+        let Some(saved) = self.newest(vat) else { return Ok(()) };
+        let Some(image) = merge(&self.pages, &saved.state.image, &MergePolicy::default())? else {
+            return Ok(());
+        };
+        self.counters.merges.add(1);
+        let state = HeapState { image, globals: saved.state.globals };
+        let merged = Saved { state, ..saved };
+        let mut book = self.book();
+        let is_newest = |newest: &Saved| (newest.incarnation, newest.position) == (merged.incarnation, merged.position);
+        let newest = book.pending.get(&vat).or_else(|| book.recent.peek(&vat));
+        if newest.is_some_and(is_newest) {
+            book.recent.put(vat, merged.clone());
+            book.pending.insert(vat, merged);
+        }
+        Ok(())
     }
 
     /// Ends [`Snapshots::run`].
@@ -165,16 +227,43 @@ impl Snapshots {
         self.work.notify_all();
     }
 
-    /// States that are captured but not durable.
-    pub(crate) fn pending(&self) -> usize {
-        self.book().pending.len()
+    /// Compaction moved these layers and is about to remove these segments.
+    pub(crate) fn relocate(
+        &self,
+        moved: BTreeMap<LayerLocation, LayerLocation>,
+        removed: impl IntoIterator<Item = u32>,
+    ) {
+        let mut book = self.book();
+        book.moved.extend(moved);
+        book.removed.extend(removed);
     }
 
-    /// Layers that states in memory need.
-    pub(crate) fn layers_in_memory(&self) -> Vec<LayerLocation> {
+    /// Where a layer lies now, after any number of moves.
+    fn place(&self, mut at: LayerLocation) -> LayerLocation {
         let book = self.book();
-        let states = book.pending.values().chain(book.recent.iter().map(|(_, saved)| saved));
-        states.flat_map(|saved| saved.state.image.locations()).collect()
+        while let Some(to) = book.moved.get(&at) {
+            at = *to;
+        }
+        at
+    }
+
+    /// The same image out of layers that are all where rows may point to. Only after a compaction is there anything to do:
+    /// a layer that was moved is found at its new place, one that was garbage then is written once more.
+    pub(crate) fn settled(&self, image: &Image) -> Result<Image, vat_image::Error> {
+        let is_removed = |at: &LayerLocation| self.book().removed.contains(&at.segment);
+        if !image.layers().iter().any(|layer| is_removed(&layer.location())) {
+            return Ok(image.clone());
+        }
+        let mut layers = Vec::new();
+        for layer in image.layers() {
+            let at = self.place(layer.location());
+            layers.push(match is_removed(&at) {
+                true => self.pages.rewrite(layer)?,
+                false if at == layer.location() => layer.clone(),
+                false => self.pages.load(at)?,
+            });
+        }
+        Ok(Image::new(layers, image.size_pages()))
     }
 
     /// Reads the state that a row describes.
@@ -220,7 +309,7 @@ impl Snapshots {
 
     fn describe(&self, state: &HeapState) -> Result<(Vec<u8>, Vec<LayerId>), Error> {
         let mut layers = Vec::new();
-        for at in state.image.locations() {
+        for at in state.image.locations().into_iter().map(|at| self.place(at)) {
             layers.push(self.storage.add_layer(at.segment, at.offset, at.bytes)?);
         }
         let globals = state.globals.clone();

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::warehouse::Inner;
+
 /// The counters of a warehouse.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -69,4 +71,37 @@ pub struct Stats {
     pub merges: u64,
     /// Times the page store was synced to disk.
     pub syncs: u64,
+}
+
+impl Inner {
+    pub(crate) fn stats(&self) -> Stats {
+        let occupancy = self.residency.occupancy();
+        let (code_bytes, modules_in_memory) = self.engine.code_in_memory();
+        let mut resident_bytes = 0;
+        for vat in self.residency.resident() {
+            if let Some(cell) = self.residency.try_lock_resident(vat) {
+                resident_bytes += cell.as_ref().map_or(0, |resident| self.own_bytes(resident));
+            }
+            self.residency.tidy(vat);
+        }
+        let count = &self.counters;
+        Stats {
+            resident_vats: occupancy.vats,
+            resident_bytes,
+            modules_in_memory,
+            code_bytes,
+            deliveries: count.deliveries.get(),
+            faults: count.faults.get(),
+            page_ins: count.page_ins.get(),
+            replayed: count.replayed.get(),
+            evictions: count.evictions.get(),
+            captures: count.captures.get(),
+            pages_written: count.pages_written.get(),
+            fallbacks: count.fallbacks.get(),
+            disagreements: count.disagreements.get(),
+            quarantined: count.quarantined.get(),
+            merges: count.merges.get(),
+            syncs: count.syncs.get(),
+        }
+    }
 }

@@ -8,8 +8,13 @@
 use std::fmt;
 
 use vat_engine::VatInstance;
+use vat_storage::{Position, VatId};
 
-use crate::replay::Divergence;
+use crate::error::Error;
+use crate::page_in::{check_alive, crank_context, decode_entry, kept_options};
+use crate::replay::{Divergence, replay_delivery};
+use crate::residency::Resident;
+use crate::warehouse::Inner;
 
 /// The result of a verification.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +89,41 @@ impl fmt::Display for Verdict {
     }
 }
 
+impl Inner {
+    /// See [`Warehouse::verify`](crate::Warehouse::verify).
+    pub(crate) fn verify(&self, vat: VatId, resident: &mut Resident) -> Result<Verification, Error> {
+        let row = self.storage.vat(vat)?;
+        check_alive(&row)?;
+        let kept = kept_options(&row)?;
+        let module = self.module(row.module)?;
+        let mut replayed = VatInstance::birth(&self.engine, &module, kept.options.memory_pages_max)?;
+        let mut verification =
+            Verification { deliveries: 0, computrons: 0, heap_bytes: 0, verdict: Verdict::Identical };
+        for recorded in self.storage.entries(vat, Position(0), Position(resident.next)) {
+            let (position, entry) = recorded?;
+            let entry = decode_entry(&row, position, &entry)?;
+            let context = crank_context(&kept, row.incarnation.0, position.0, entry.time_ns);
+            let divergence = if entry.outcome.fault().is_some() {
+                let mut copy = replayed.duplicate(&self.engine)?;
+                replay_delivery(&mut copy, position.0, &entry, &context)?
+            } else {
+                replay_delivery(&mut replayed, position.0, &entry, &context)?
+            };
+            verification.deliveries += 1;
+            verification.computrons = verification.computrons.saturating_add(entry.computrons.0);
+            if let Some(divergence) = divergence {
+                verification.verdict = Verdict::Diverged(divergence);
+                return Ok(verification);
+            }
+        }
+        verification.heap_bytes = resident.instance.heap().len() as u64;
+        verification.verdict = compare(&mut resident.instance, &mut replayed);
+        Ok(verification)
+    }
+}
+
 /// Compares all state there is.
-pub(crate) fn compare(stored: &mut VatInstance, replayed: &mut VatInstance) -> Verdict {
+fn compare(stored: &mut VatInstance, replayed: &mut VatInstance) -> Verdict {
     let (a, b) = (stored.heap(), replayed.heap());
     if a.len() != b.len() {
         return Verdict::StateDiffers(StateDifference::Size { stored: a.len(), replayed: b.len() });

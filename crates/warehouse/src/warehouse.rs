@@ -16,23 +16,20 @@ use std::thread::JoinHandle;
 
 use lru::LruCache;
 use tokio::sync::Semaphore;
-use vat_abi::{CapData, Delivery, Outcome, TranscriptEntry};
-use vat_engine::{Engine, EngineConfig, HeapState, SyscallHandler, VatInstance, VatModule};
-use vat_image::{Compare, DirtyTracker, LayerLocation, PageStore, StoreOptions, best_tracker};
-use vat_storage::{CrankRecord, ModuleHash, Position, Storage, VatId, VatRow};
+use vat_abi::TranscriptEntry;
+use vat_engine::{Engine, EngineConfig, HeapState, VatModule};
+use vat_image::{Compare, DirtyTracker, LayerLocation, PageStore, RestoreMethod, StoreOptions, best_tracker};
+use vat_storage::{ModuleHash, Position, Storage, VatId, VatRow};
 
 use crate::config::{Tracking, WarehouseConfig};
 use crate::error::Error;
-use crate::lease::{Report, VatLease};
+use crate::lease::VatLease;
 use crate::name::VatName;
-use crate::options::{KeptOptions, VatOptions};
-use crate::page_in::{check_alive, crank_context, decode_entry, kept_options};
-use crate::recorder::Recorder;
-use crate::replay::replay_delivery;
+use crate::page_in::decode_entry;
 use crate::residency::{CellGuard, Residency, Resident};
-use crate::snapshots::{Saved, Snapshots};
+use crate::snapshots::Snapshots;
 use crate::stats::{Counters, Stats};
-use crate::verify::{Verdict, Verification, compare};
+use crate::verify::Verification;
 
 /// States after birth that are kept in memory.
 const BIRTHS_MAX: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
@@ -42,7 +39,7 @@ const NAMES_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 /// Hosts the vats of one data directory. Cheap to clone; all clones are one warehouse.
 #[derive(Debug, Clone)]
 pub struct Warehouse {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     /// Ends the background thread when the last clone goes.
     _background: Arc<Background>,
 }
@@ -56,7 +53,7 @@ pub(crate) struct Inner {
     pub(crate) residency: Residency,
     pub(crate) snapshots: Snapshots,
     pub(crate) counters: Arc<Counters>,
-    tracker: Arc<dyn DirtyTracker>,
+    pub(crate) tracker: Arc<dyn DirtyTracker>,
     births: Mutex<LruCache<ModuleHash, HeapState>>,
     names: Mutex<LruCache<VatName, VatId>>,
     /// Permits for page-ins.
@@ -113,6 +110,10 @@ impl Warehouse {
         for missing in &found.missing {
             tracing::warn!(layer = %missing, "a layer is missing from the page store; its vats fall back and replay");
         }
+        if config.restore == RestoreMethod::Map {
+            vat_image::install_sigbus_reporter()?;
+            warn_of_map_limit(config.resident_max.get() as u64);
+        }
         let engine = Engine::new(EngineConfig {
             code_cache: Some(config.code_cache.clone().unwrap_or_else(|| dir.join("code"))),
             code_bytes_max: config.code_bytes_max,
@@ -148,55 +149,6 @@ impl Warehouse {
             .map_err(|source| Error::Directory { path: dir.to_owned(), source })?;
         let background = Background { inner: Arc::clone(&inner), thread: Mutex::new(Some(thread)) };
         Ok(Warehouse { inner, _background: Arc::new(background) })
-    }
-
-    /// Installs a module under a name: accepts it, compiles it, and saves its state after birth for all its vats.
-    ///
-    /// Installing the same bytes again is not an error.
-    ///
-    /// # Errors
-    /// [`vat_engine::Error::Refused`] if no vat can be made of it; [`Error::DuplicateModule`] if the name is another's.
-    pub fn install(&self, name: &str, wasm: &[u8]) -> Result<ModuleHash, Error> {
-        let inner = &self.inner;
-        let hash = ModuleHash::of(wasm);
-        if inner.storage.module_by_name(name)?.is_some_and(|other| other != hash) {
-            return Err(Error::DuplicateModule(name.to_owned()));
-        }
-        let module = inner.engine.module(wasm)?;
-        let mut instance = VatInstance::birth(&inner.engine, &module, vat_engine::limits::MEMORY_PAGES_MAX)?;
-        let _steps = inner.steps();
-        inner.storage.put_module(hash, name, wasm)?;
-        if inner.storage.module_row(hash)?.birth.is_none() {
-            let birth = instance.capture(&inner.pages, inner.tracker.as_ref(), vat_image::Check::Always)?;
-            inner.snapshots.sync()?;
-            inner.snapshots.put_birth(hash, &birth.state)?;
-            inner.births().put(hash, birth.state);
-        }
-        Ok(hash)
-    }
-
-    /// Makes a vat and delivers `startVat` to it.
-    ///
-    /// # Errors
-    /// [`Error::DuplicateVat`], [`Error::UnknownModule`]; [`Error::StartFaulted`] if the vat's own start did not succeed. In any
-    /// case there is then no such vat.
-    pub fn create<H: SyscallHandler>(
-        &self,
-        name: &VatName,
-        module: &str,
-        options: VatOptions,
-        args: CapData,
-        time_ns: u64,
-        handler: H,
-    ) -> (Result<Report, Error>, H) {
-        match self.inner.prepare_create(name, module, options) {
-            Ok((hash, kept, instance)) => {
-                let (started, handler) = self.inner.start(name, hash, kept, instance, args, time_ns, handler);
-                self.inner.make_room();
-                (started, handler)
-            }
-            Err(error) => (Err(error), handler),
-        }
     }
 
     /// The vat, if it is in memory and nobody has it: takes microseconds and never waits.
@@ -276,7 +228,7 @@ impl Warehouse {
     /// # Errors
     /// If the disk refuses: everything since the last commit is lost, and the warehouse must be opened again.
     pub fn commit(&self) -> Result<(), Error> {
-        let _alone = self.inner.steps.write().expect("no thread panicked between two steps of one change");
+        let _alone = self.inner.steps_alone();
         self.inner.snapshots.move_pointers()?;
         Ok(self.inner.storage.commit()?)
     }
@@ -382,17 +334,35 @@ impl Warehouse {
     }
 }
 
+/// Resident vats take mappings, of which the system allows a process only so many.
+fn warn_of_map_limit(resident_max: u64) {
+    if let Some(budget) = vat_image::map_budget()
+        && resident_max > budget.heaps()
+    {
+        tracing::warn!(
+            resident_max,
+            safe = budget.heaps(),
+            "more vats may be resident than vm.max_map_count allows mappings for; run `sysctl vm.max_map_count={}`",
+            budget.limit_for(resident_max)
+        );
+    }
+}
+
 impl Inner {
     pub(crate) fn births(&self) -> MutexGuard<'_, LruCache<ModuleHash, HeapState>> {
         self.births.lock().expect("no thread panicked while it held the cache of births")
     }
 
-    fn names(&self) -> MutexGuard<'_, LruCache<VatName, VatId>> {
+    pub(crate) fn names(&self) -> MutexGuard<'_, LruCache<VatName, VatId>> {
         self.names.lock().expect("no thread panicked while it held the cache of names")
     }
 
-    fn steps(&self) -> std::sync::RwLockReadGuard<'_, ()> {
+    pub(crate) fn steps(&self) -> std::sync::RwLockReadGuard<'_, ()> {
         self.steps.read().expect("no thread panicked between two steps of one change")
+    }
+
+    pub(crate) fn steps_alone(&self) -> std::sync::RwLockWriteGuard<'_, ()> {
+        self.steps.write().expect("no thread panicked between two steps of one change")
     }
 
     pub(crate) fn find(&self, name: &VatName) -> Result<VatId, Error> {
@@ -406,76 +376,6 @@ impl Inner {
 
     pub(crate) fn module(&self, hash: ModuleHash) -> Result<VatModule, Error> {
         self.engine.module_by_hash(&hash.0, || Ok(self.storage.module(hash)?))
-    }
-
-    fn prepare_create(
-        &self,
-        name: &VatName,
-        module: &str,
-        options: VatOptions,
-    ) -> Result<(ModuleHash, KeptOptions, VatInstance), Error> {
-        let hash =
-            self.storage.module_by_name(module)?.ok_or_else(|| Error::UnknownModule(module.to_owned()))?;
-        if self.storage.vat_by_name(name.as_str())?.is_some() {
-            return Err(Error::DuplicateVat(name.clone()));
-        }
-        let kept = KeptOptions::new(name, options);
-        let instance = self.born(hash, &kept, &self.module(hash)?)?;
-        Ok((hash, kept, instance))
-    }
-
-    /// Delivers `startVat`, and only then lets there be a vat.
-    #[expect(clippy::too_many_arguments, reason = "all that a vat is made of, taken apart once")]
-    fn start<H: SyscallHandler>(
-        &self,
-        name: &VatName,
-        module: ModuleHash,
-        kept: KeptOptions,
-        mut instance: VatInstance,
-        args: CapData,
-        time_ns: u64,
-        handler: H,
-    ) -> (Result<Report, Error>, H) {
-        // Ids begin at 1, so nothing is stored under 0: the storage of a vat that does not exist yet.
-        let recorder = Recorder::new(VatId(0), Arc::clone(&self.storage), handler);
-        let delivery = Delivery::StartVat(args);
-        let context = crank_context(&kept, 0, 0, time_ns);
-        let (ran, Recorder { writes, inner: handler, .. }) = instance.deliver(&delivery, &context, recorder);
-        let started = ran.map_err(Error::from).and_then(|report| {
-            if let Some(fault) = report.outcome.fault() {
-                return Err(Error::StartFaulted { vat: name.clone(), fault: fault.clone() });
-            }
-            let entry = TranscriptEntry {
-                delivery,
-                time_ns,
-                syscalls: report.syscalls,
-                outcome: report.outcome,
-                computrons: report.computrons,
-            };
-            let json = entry.try_to_json().map_err(|violation| Error::Unrecordable(violation.to_string()))?;
-            let vatstore: Vec<_> = writes.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
-            let steps = self.steps();
-            let vat = self.storage.create_vat(name.as_str(), module, &kept.encode()).map_err(|error| match error {
-                vat_storage::Error::Duplicate { .. } => Error::DuplicateVat(name.clone()),
-                other => other.into(),
-            })?;
-            self.storage.append_crank(&CrankRecord { vat, entry: json.as_bytes(), vatstore: &vatstore })?;
-            drop(steps);
-            self.counters.deliveries.add(1);
-            self.enter(vat, name, Resident { instance, kept, incarnation: 0, next: 1, captured: 0 });
-            Ok(Report { position: 0, outcome: Outcome::Delivered, computrons: entry.computrons, syscalls: entry.syscalls })
-        });
-        (started, handler)
-    }
-
-    /// Puts a vat that was just made into its cell.
-    fn enter(&self, vat: VatId, name: &VatName, resident: Resident) {
-        self.residency.reserve();
-        let bytes = self.measure(Some(&resident));
-        // Nobody can know the vat yet, so its cell is free.
-        *self.residency.try_lock(vat).expect("the cell of a new vat is free") = Some(resident);
-        self.residency.entered(vat, bytes);
-        self.names().put(name.clone(), vat);
     }
 
     /// Pages a vat in behind a lock that was just taken, and makes it a lease.
@@ -510,144 +410,4 @@ impl Inner {
         }
     }
 
-    /// Evicts the least recently used vats while there are more in memory than there may be. Leased ones are passed over.
-    pub(crate) fn make_room(&self) {
-        let mut batch = 4;
-        loop {
-            let victims = self.residency.victims(batch);
-            let all = victims.len() < batch;
-            let mut evicted = 0;
-            for vat in victims {
-                if !self.residency.is_over() {
-                    return;
-                }
-                let Some(cell) = self.residency.try_lock_resident(vat) else { continue };
-                match self.evict(vat, cell) {
-                    Ok(()) => evicted += 1,
-                    Err(error) => tracing::error!(%vat, %error, "the vat could not be evicted and stays in memory"),
-                }
-                self.residency.tidy(vat);
-            }
-            if evicted == 0 && all {
-                return; // All that is left is leased, or cannot be captured.
-            }
-            if evicted == 0 {
-                batch *= 4;
-            }
-        }
-    }
-
-    /// Captures what changed, then drops the instance.
-    fn evict(&self, vat: VatId, mut cell: CellGuard) -> Result<(), Error> {
-        let Some(resident) = cell.as_mut() else { return Ok(()) };
-        if resident.captured != resident.next {
-            self.capture(vat, resident)?;
-        }
-        *cell = None;
-        self.residency.left(vat);
-        self.counters.evictions.add(1);
-        Ok(())
-    }
-
-    /// Captures the state between two deliveries.
-    pub(crate) fn capture(&self, vat: VatId, resident: &mut Resident) -> Result<(), Error> {
-        let nth = self.counters.captures.add(1);
-        let captured = resident.instance.capture(&self.pages, self.tracker.as_ref(), self.config.check(nth + 1))?;
-        self.counters.pages_written.add(captured.stats.written.into());
-        if captured.stats.disagreement {
-            self.counters.disagreements.add(1);
-            tracing::error!(%vat, tracker = self.tracker.name(), "the dirty-page tracker missed a page; the heap was saved whole");
-        }
-        resident.captured = resident.next;
-        let saved = Saved { position: resident.next, incarnation: resident.incarnation, state: captured.state };
-        self.snapshots.save(vat, saved);
-        Ok(())
-    }
-
-    /// Captures a vat that stays resident, so that a crash replays a bounded number of deliveries.
-    pub(crate) fn capture_if_due(&self, vat: VatId, resident: &mut Resident) {
-        if resident.next - resident.captured < self.config.snapshot_interval {
-            return;
-        }
-        if let Err(error) = self.capture(vat, resident) {
-            // The delivery itself is recorded; only the replay after a crash is longer.
-            tracing::error!(%vat, %error, "the vat could not be snapshotted");
-        }
-    }
-
-    /// Bytes that a resident vat has for itself. Measured only where a limit needs it.
-    pub(crate) fn measure(&self, resident: Option<&Resident>) -> u64 {
-        let (Some(resident), Some(_)) = (resident, self.config.resident_bytes_max) else { return 0 };
-        self.own_bytes(resident)
-    }
-
-    fn own_bytes(&self, resident: &Resident) -> u64 {
-        let heap = resident.instance.heap();
-        match self.tracker.dirty(heap, resident.instance.mapped()) {
-            Ok(dirty) => u64::from(dirty.len()) * vat_image::PAGE_BYTES as u64,
-            Err(_) => heap.len() as u64, // The cautious answer.
-        }
-    }
-
-    /// See [`Warehouse::verify`].
-    pub(crate) fn verify(&self, vat: VatId, resident: &mut Resident) -> Result<Verification, Error> {
-        let row = self.storage.vat(vat)?;
-        check_alive(&row)?;
-        let kept = kept_options(&row)?;
-        let module = self.module(row.module)?;
-        let mut replayed = VatInstance::birth(&self.engine, &module, kept.options.memory_pages_max)?;
-        let mut verification =
-            Verification { deliveries: 0, computrons: 0, heap_bytes: 0, verdict: Verdict::Identical };
-        for recorded in self.storage.entries(vat, Position(0), Position(resident.next)) {
-            let (position, entry) = recorded?;
-            let entry = decode_entry(&row, position, &entry)?;
-            let context = crank_context(&kept, row.incarnation.0, position.0, entry.time_ns);
-            let divergence = if entry.outcome.fault().is_some() {
-                let mut copy = replayed.duplicate(&self.engine)?;
-                replay_delivery(&mut copy, position.0, &entry, &context)?
-            } else {
-                replay_delivery(&mut replayed, position.0, &entry, &context)?
-            };
-            verification.deliveries += 1;
-            verification.computrons = verification.computrons.saturating_add(entry.computrons.0);
-            if let Some(divergence) = divergence {
-                verification.verdict = Verdict::Diverged(divergence);
-                return Ok(verification);
-            }
-        }
-        verification.heap_bytes = resident.instance.heap().len() as u64;
-        verification.verdict = compare(&mut resident.instance, &mut replayed);
-        Ok(verification)
-    }
-
-    fn stats(&self) -> Stats {
-        let occupancy = self.residency.occupancy();
-        let (code_bytes, modules_in_memory) = self.engine.code_in_memory();
-        let mut resident_bytes = 0;
-        for vat in self.residency.resident() {
-            if let Some(cell) = self.residency.try_lock_resident(vat) {
-                resident_bytes += cell.as_ref().map_or(0, |resident| self.own_bytes(resident));
-            }
-            self.residency.tidy(vat);
-        }
-        let count = &self.counters;
-        Stats {
-            resident_vats: occupancy.vats,
-            resident_bytes,
-            modules_in_memory,
-            code_bytes,
-            deliveries: count.deliveries.get(),
-            faults: count.faults.get(),
-            page_ins: count.page_ins.get(),
-            replayed: count.replayed.get(),
-            evictions: count.evictions.get(),
-            captures: count.captures.get(),
-            pages_written: count.pages_written.get(),
-            fallbacks: count.fallbacks.get(),
-            disagreements: count.disagreements.get(),
-            quarantined: count.quarantined.get(),
-            merges: count.merges.get(),
-            syncs: count.syncs.get(),
-        }
-    }
 }

@@ -10,9 +10,10 @@
 //! bytes = D + roundup(data_pages·32 + run_count·16 + 128, 4096)
 //! ```
 //!
-//! A **run** is consecutive pages of the heap: `first u32`, `count u32`, `kind u32` (0 zero, 1 data), `data_page u32` (number of its
-//! first data page, 0 in a zero run). Runs are sorted and disjoint; data pages are numbered in the order of the runs, without gaps,
-//! so that a run is also consecutive in the file. A data page that is zero may be a hole in the file: it reads as zeros.
+//! A **run** is consecutive pages of the heap: `first u32`, `count u32`, `kind u32` (0 zero, 1 data),
+//! `data_page u32` (number of its first data page, 0 in a zero run). Runs are sorted and disjoint; data pages
+//! are numbered in the order of the runs, without gaps, so that a run is also consecutive in the file. A data
+//! page that is zero may be a hole in the file: it reads as zeros.
 //!
 //! The **footer** is the last thing written:
 //!
@@ -31,7 +32,8 @@
 //! | 64 | BLAKE3 of all page hashes, keyed | 32 | damaged hashes; verified when all are read |
 //! | 96 | BLAKE3 of the runs and of the footer's first 96 bytes, keyed | 32 | damaged index; verified at load |
 //!
-//! Page data is verified by its hashes, when a page is read through [`Layer::read_page`](super::Layer::read_page) and by a scrub.
+//! Page data is verified by its hashes, when a page is read through
+//! [`Layer::read_page`](super::Layer::read_page) and by a scrub.
 
 use super::{Found, LayerLocation};
 use crate::{

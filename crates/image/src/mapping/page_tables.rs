@@ -76,8 +76,8 @@ struct Scan<'r> {
     regions: &'r mut [Region],
 }
 
-// SAFETY: the opcode is `_IOWR('f', 16, struct pm_scan_arg)` and `ScanArguments` has that layout; the kernel writes `walk_end` and at most
-// `vec_len` regions to `vec`, which is the buffer borrowed beside it.
+// SAFETY: the opcode is `_IOWR('f', 16, struct pm_scan_arg)` and `ScanArguments` has that layout; the kernel
+// writes `walk_end` and at most `vec_len` regions to `vec`, which is the buffer borrowed beside it.
 unsafe impl Ioctl for Scan<'_> {
     type Output = (usize, u64);
 
@@ -102,8 +102,9 @@ unsafe impl Ioctl for Scan<'_> {
     }
 }
 
-/// Scans addresses of this process, through its open `/proc/self/pagemap`. Returns how many regions were filled in, and the address where
-/// the scan stopped, which is before `end` if there were more regions than the buffer holds.
+/// Scans addresses of this process, through its open `/proc/self/pagemap`. Returns how many regions were
+/// filled in, and the address where the scan stopped, which is before `end` if there were more regions than
+/// the buffer holds.
 pub(crate) fn scan(
     pagemap: &File,
     addresses: std::ops::Range<u64>,
@@ -124,6 +125,7 @@ pub(crate) fn scan(
         category_anyof_mask: query.any_of.0,
         return_mask: query.tell.0,
     };
-    // SAFETY: without flags the call changes nothing but the arguments and the buffer, both borrowed here; see `Scan`.
+    // SAFETY: without flags the call changes nothing but the arguments and the buffer, both borrowed here;
+    // see `Scan`.
     Ok(unsafe { ioctl::ioctl(pagemap, Scan { arguments, regions }) }?)
 }

@@ -5,8 +5,9 @@
 //!   │  file pages │ zeros …     │  no access …                               │
 //! ```
 //!
-//! Invariants: the range is mapped from `base` for `reserved` bytes and nobody else unmaps or maps there; the first
-//! `accessible` bytes are readable and writable; behind the first `touched` bytes there is no content and no access.
+//! Invariants: the range is mapped from `base` for `reserved` bytes and nobody else unmaps or maps there; the
+//! first `accessible` bytes are readable and writable; behind the first `touched` bytes there is no content
+//! and no access.
 
 use std::{fs::File, io, ptr::NonNull};
 
@@ -38,7 +39,8 @@ pub(crate) struct Range {
     touched: usize,
 }
 
-// SAFETY: the range owns its addresses; they are reached through `&self` and `&mut self` only, as with a `Box<[u8]>`.
+// SAFETY: the range owns its addresses; they are reached through `&self` and `&mut self` only, as with a
+// `Box<[u8]>`.
 unsafe impl Send for Range {}
 // SAFETY: as above: `&Range` allows reading only.
 unsafe impl Sync for Range {}
@@ -61,8 +63,9 @@ impl Range {
     }
 
     pub(crate) fn accessible(&self) -> &[u8] {
-        // SAFETY: by the invariant these bytes are mapped readable for as long as `self` lives, and every change of the mapping
-        // takes `&mut self`. The files beneath are never changed (a truncation would be SIGBUS, not other bytes).
+        // SAFETY: by the invariant these bytes are mapped readable for as long as `self` lives, and every
+        // change of the mapping takes `&mut self`. The files beneath are never changed (a truncation would be
+        // SIGBUS, not other bytes).
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.accessible) }
     }
 
@@ -71,8 +74,9 @@ impl Range {
         unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.accessible) }
     }
 
-    /// Makes the first `bytes` of a range without accessible bytes accessible: file content where `maps` say so, the last one
-    /// that covers an address counting, and zeros elsewhere. After an error nothing is accessible.
+    /// Makes the first `bytes` of a range without accessible bytes accessible: file content where `maps` say
+    /// so, the last one that covers an address counting, and zeros elsewhere. After an error nothing is
+    /// accessible.
     ///
     /// # Panics
     ///
@@ -115,7 +119,8 @@ impl Range {
         let page = rustix::param::page_size();
         let part = part.start / page * page..self.whole_pages(part.end);
         assert!(part.start <= part.end && part.end <= self.reserved, "access within the range");
-        // SAFETY: the addresses are this range's own (asserted), and allowing access takes nothing from anybody.
+        // SAFETY: the addresses are this range's own (asserted), and allowing access takes nothing from
+        // anybody.
         unsafe {
             let address = self.base.as_ptr().add(part.start).cast();
             mm::mprotect(address, part.len(), MprotectFlags::READ | MprotectFlags::WRITE)?;
@@ -128,13 +133,14 @@ impl Range {
         assert!(end.is_some_and(|end| end <= accessible), "a file is mapped inside the range");
         let flags = FRESH | MapFlags::FIXED;
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: the addresses are this range's own (asserted) and no reference to them exists, for `self` is borrowed uniquely.
+        // SAFETY: the addresses are this range's own (asserted) and no reference to them exists, for `self`
+        // is borrowed uniquely.
         let address = unsafe {
             let address = self.base.as_ptr().add(map.at).cast();
             mm::mmap(address, map.bytes, access, flags, map.file, map.file_offset)?
         };
-        // A cold page must not pull in megabytes around it. Advice: a kernel that refuses it is slower, nothing else.
-        // SAFETY: this advice changes read-ahead only, never the content.
+        // A cold page must not pull in megabytes around it. Advice: a kernel that refuses it is slower,
+        // nothing else. SAFETY: this advice changes read-ahead only, never the content.
         let _ = unsafe { mm::madvise(address, map.bytes, Advice::Random) };
         Ok(())
     }
@@ -154,13 +160,14 @@ impl Range {
         Ok(())
     }
 
-    /// Takes away all access and all content, in one call: fresh memory without access over everything that was touched.
+    /// Takes away all access and all content, in one call: fresh memory without access over everything that
+    /// was touched.
     pub(crate) fn close(&mut self) -> io::Result<()> {
         self.accessible = 0;
         if self.touched > 0 {
             let flags = FRESH | MapFlags::FIXED;
-            // SAFETY: the addresses are this range's own, by the invariant, and no reference to them exists, for `self` is borrowed
-            // uniquely.
+            // SAFETY: the addresses are this range's own, by the invariant, and no reference to them exists,
+            // for `self` is borrowed uniquely.
             unsafe {
                 mm::mmap_anonymous(self.base.as_ptr().cast(), self.touched, ProtFlags::empty(), flags)
             }?;
@@ -172,7 +179,8 @@ impl Range {
 
 impl Drop for Range {
     fn drop(&mut self) {
-        // SAFETY: the addresses are this range's own and no reference to them outlives it. A failure only keeps the addresses.
+        // SAFETY: the addresses are this range's own and no reference to them outlives it. A failure only
+        // keeps the addresses.
         let _ = unsafe { mm::munmap(self.base.as_ptr().cast(), self.reserved) };
     }
 }

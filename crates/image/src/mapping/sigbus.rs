@@ -1,13 +1,15 @@
 //! What happens when a mapped page cannot be read: the file was cut, or the disk failed.
 //!
-//! The kernel sends SIGBUS to the thread that touched the page. Containing this to one vat would need to unwind compiled guest code out of a
-//! signal handler and to trust a process in which any host read of that heap can fault too; so the process ends, but cleanly: the handler says
-//! whose heap, which file and where, and aborts. The page store is whole but for that file, and the next start falls back to an older
-//! snapshot or replays ([`Error::Missing`](crate::Error::Missing), [`Error::Damaged`](crate::Error::Damaged)).
+//! The kernel sends SIGBUS to the thread that touched the page. Containing this to one vat would need to
+//! unwind compiled guest code out of a signal handler and to trust a process in which any host read of that
+//! heap can fault too; so the process ends, but cleanly: the handler says whose heap, which file and where,
+//! and aborts. The page store is whole but for that file, and the next start falls back to an older snapshot
+//! or replays ([`Error::Missing`](crate::Error::Missing), [`Error::Damaged`](crate::Error::Damaged)).
 //!
-//! A SIGBUS anywhere else goes to the handler that was there before. Inside the handler only system calls that POSIX calls async-signal-safe and
-//! formatting of numbers into fixed buffers are used. The buffers are static, for a signal stack can be as small as a few KiB. The file's
-//! name is read from `/proc/self/maps`, so a restore does not have to register anything.
+//! A SIGBUS anywhere else goes to the handler that was there before. Inside the handler only system calls
+//! that POSIX calls async-signal-safe and formatting of numbers into fixed buffers are used. The buffers are
+//! static, for a signal stack can be as small as a few KiB. The file's name is read from `/proc/self/maps`,
+//! so a restore does not have to register anything.
 
 use std::{
     cell::UnsafeCell,
@@ -46,13 +48,15 @@ struct Buffers {
 unsafe impl Sync for Shared {}
 
 impl Shared {
-    /// Lends the buffers. A thread that finds them taken waits: the other one is about to abort, or to give them back after a few
-    /// system calls. The signal is blocked in its own handler, so a thread never waits for itself.
+    /// Lends the buffers. A thread that finds them taken waits: the other one is about to abort, or to give
+    /// them back after a few system calls. The signal is blocked in its own handler, so a thread never waits
+    /// for itself.
     fn with<R>(&self, use_buffers: impl FnOnce(&mut Buffers) -> R) -> R {
         while self.is_taken.swap(true, Ordering::Acquire) {
             std::hint::spin_loop();
         }
-        // SAFETY: this thread has just taken the buffers, and nobody else reaches them until they are given back below.
+        // SAFETY: this thread has just taken the buffers, and nobody else reaches them until they are given
+        // back below.
         let result = use_buffers(unsafe { &mut *self.buffers.get() });
         self.is_taken.store(false, Ordering::Release);
         result
@@ -75,8 +79,8 @@ pub(crate) fn install() -> io::Result<()> {
         let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_sigbus;
         action.sa_sigaction = handler as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-        // SAFETY: both pointers are to live values; the handler has the signature that SA_SIGINFO asks for, and touches nothing that is
-        // not async-signal-safe.
+        // SAFETY: both pointers are to live values; the handler has the signature that SA_SIGINFO asks for,
+        // and touches nothing that is not async-signal-safe.
         if unsafe { libc::sigaction(libc::SIGBUS, &raw const action, &raw mut previous) } != 0 {
             installed = Err(io::Error::last_os_error());
         }
@@ -86,7 +90,8 @@ pub(crate) fn install() -> io::Result<()> {
 }
 
 extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel passes a valid `siginfo_t` to a handler with SA_SIGINFO; for SIGBUS it holds an address.
+    // SAFETY: the kernel passes a valid `siginfo_t` to a handler with SA_SIGINFO; for SIGBUS it holds an
+    // address.
     let address = unsafe { (*info).si_addr() }.addr();
     BUFFERS.with(|buffers| {
         if let Some(offset) = buffers.find(address) {
@@ -103,8 +108,8 @@ fn forward(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::
     let previous = PREVIOUS.get().map(|previous| (previous.sa_sigaction, previous.sa_flags));
     match previous {
         None | Some((libc::SIG_DFL | libc::SIG_IGN, _)) => {
-            // SAFETY: restoring the default is async-signal-safe; the instruction faults again on return, and the process ends as it would
-            // have without this handler.
+            // SAFETY: restoring the default is async-signal-safe; the instruction faults again on return, and
+            // the process ends as it would have without this handler.
             unsafe { libc::signal(signal, libc::SIG_DFL) };
         }
         Some((handler, flags)) if flags & libc::SA_SIGINFO != 0 => {
@@ -122,8 +127,8 @@ fn forward(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::
 }
 
 impl Buffers {
-    /// Finds the segment file that is mapped at an address: leaves its line of `/proc/self/maps` in `line` and returns the
-    /// offset in the file.
+    /// Finds the segment file that is mapped at an address: leaves its line of `/proc/self/maps` in `line`
+    /// and returns the offset in the file.
     fn find(&mut self, address: usize) -> Option<usize> {
         // SAFETY: the path is a C string; `open` is async-signal-safe.
         let file = unsafe { libc::open(c"/proc/self/maps".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
@@ -214,7 +219,8 @@ impl<const BYTES: usize> Text<BYTES> {
     }
 
     fn write_to_stderr(&self) {
-        // SAFETY: the buffer is live and as long as said; `write` is async-signal-safe. There is nobody to tell of a failure.
+        // SAFETY: the buffer is live and as long as said; `write` is async-signal-safe. There is nobody to
+        // tell of a failure.
         let _ = unsafe { libc::write(libc::STDERR_FILENO, self.bytes.as_ptr().cast(), self.len) };
     }
 }

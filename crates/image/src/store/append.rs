@@ -1,6 +1,7 @@
 //! Writing a layer: its shape first, then its pages, then its index and footer.
 //!
-//! The place of a layer is taken under the store's lock and written outside it, so that vats are evicted in parallel.
+//! The place of a layer is taken under the store's lock and written outside it, so that vats are evicted in
+//! parallel.
 
 use std::{
     io::{self, IoSlice},
@@ -18,8 +19,8 @@ use crate::{
 /// Buffers that one write takes (`IOV_MAX` on Linux and the BSDs).
 const SLICES_PER_WRITE: usize = 1024;
 
-/// Zero gaps of at most this many pages in a base layer are bridged by a hole in the file, so that a heap with small zero gaps
-/// is still one run, mapped by one call. A bridged page costs its hash, 32 bytes.
+/// Zero gaps of at most this many pages in a base layer are bridged by a hole in the file, so that a heap
+/// with small zero gaps is still one run, mapped by one call. A bridged page costs its hash, 32 bytes.
 const BRIDGED_GAP_PAGES: u32 = 16;
 
 /// A base layer with more runs than this bridges longer gaps too …
@@ -61,8 +62,8 @@ pub enum PageContent<'a> {
 }
 
 impl PageStore {
-    /// Appends a layer with these pages, which are sorted by place. It can be read and mapped at once; it is durable after
-    /// a [`sync`](PageStore::sync).
+    /// Appends a layer with these pages, which are sorted by place. It can be read and mapped at once; it is
+    /// durable after a [`sync`](PageStore::sync).
     ///
     /// # Errors
     ///

@@ -76,7 +76,8 @@ pub(super) fn open(
     Ok((PageStore { shared: Arc::new(shared) }, report))
 }
 
-/// Opens a segment, notes the layers that it should have and has not, and cuts what is behind the last one it has.
+/// Opens a segment, notes the layers that it should have and has not, and cuts what is behind the last one it
+/// has.
 fn open_segment(
     dir: &Path,
     number: u32,
@@ -89,7 +90,8 @@ fn open_segment(
     let file = file.map_err(|source| io_error("open", &path, source))?;
     let found = file.metadata().map_err(|source| io_error("read the length of", &path, source))?.len();
     report.missing.extend(live.iter().filter(|at| at.end() > found));
-    // A damaged segment is still only appended to: a layer never goes where another, even a lost one, is said to be.
+    // A damaged segment is still only appended to: a layer never goes where another, even a lost one, is said
+    // to be.
     let end = live.iter().map(LayerLocation::end).max().unwrap_or_default();
     if found > end {
         options.disk.set_len(&path, &file, end).map_err(|source| io_error("cut", &path, source))?;
@@ -112,7 +114,8 @@ fn segment_numbers(dir: &Path) -> Result<Vec<u32>, Error> {
     read().map_err(|source| io_error("list", dir, source))
 }
 
-/// Locks the directory against a second store: cutting a tail beneath another process's mapping would kill it.
+/// Locks the directory against a second store: cutting a tail beneath another process's mapping would kill
+/// it.
 fn lock(dir: &Path) -> Result<File, Error> {
     let file = File::open(dir).map_err(|source| io_error("open", dir, source))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {

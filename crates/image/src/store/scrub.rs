@@ -33,12 +33,13 @@ pub struct ScrubReport {
 }
 
 impl PageStore {
-    /// Reads every page of a layer and compares it with its hash. Reads through the page cache: what the kernel holds in
-    /// memory is what a restore would use.
+    /// Reads every page of a layer and compares it with its hash. Reads through the page cache: what the
+    /// kernel holds in memory is what a restore would use.
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] if the hashes themselves are damaged, [`Error::Missing`] if the file is too short, [`Error::Io`].
+    /// [`Error::Damaged`] if the hashes themselves are damaged, [`Error::Missing`] if the file is too short,
+    /// [`Error::Io`].
     pub fn scrub(layer: &Layer, mut progress: impl FnMut(ScrubProgress)) -> Result<ScrubReport, Error> {
         let hashes = layer.all_hashes()?;
         let mut report = ScrubReport::default();
@@ -58,7 +59,8 @@ impl PageStore {
         Ok(report)
     }
 
-    /// Appends a layer with the same content, so that the segment it is in can be removed. Every page is verified.
+    /// Appends a layer with the same content, so that the segment it is in can be removed. Every page is
+    /// verified.
     ///
     /// # Errors
     ///

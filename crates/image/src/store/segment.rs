@@ -82,8 +82,8 @@ pub(crate) fn io_error(action: &'static str, path: &Path, source: io::Error) -> 
     Error::Io { action, path: path.to_owned(), source }
 }
 
-/// Tells the kernel not to read ahead: a restored heap touches a few pages here and there, and disks are set up to read
-/// megabytes ahead. This covers `read`; mappings have to be told one by one.
+/// Tells the kernel not to read ahead: a restored heap touches a few pages here and there, and disks are set
+/// up to read megabytes ahead. This covers `read`; mappings have to be told one by one.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn expect_random_reads(file: &File) {
     // Advice: a kernel that refuses it is slower, nothing else.

@@ -21,7 +21,8 @@ const SWAPPED: u64 = 1 << 62;
 /// A page of a file or of shared memory, not a private copy.
 const FILE: u64 = 1 << 61;
 
-/// Reads the page tables entry by entry. Names pages of fresh memory that were only read, too: the zero page is not told apart.
+/// Reads the page tables entry by entry. Names pages of fresh memory that were only read, too: the zero page
+/// is not told apart.
 #[derive(Debug)]
 pub struct Pagemap {
     pagemap: File,

@@ -1,4 +1,5 @@
-//! The `PAGEMAP_SCAN` ioctl, Linux 6.7 and later: one call names all dirty pages, and costs by populated page tables, not by size.
+//! The `PAGEMAP_SCAN` ioctl, Linux 6.7 and later: one call names all dirty pages, and costs by populated page
+//! tables, not by size.
 
 use std::{fs::File, io, path::Path};
 
@@ -13,7 +14,8 @@ use crate::{
 /// Regions asked for at once. A scan that finds more goes on where it stopped.
 const REGIONS: usize = 128;
 
-/// Pages of the process's own: present or swapped, not of a file, and not the zero page, which stands where fresh memory was only read.
+/// Pages of the process's own: present or swapped, not of a file, and not the zero page, which stands where
+/// fresh memory was only read.
 const OWN: Query = Query {
     none_of: Category::FILE.or(Category::ZERO),
     any_of: Category::PRESENT.or(Category::SWAPPED),
@@ -124,7 +126,8 @@ pub(super) fn open_pagemap() -> Option<File> {
     File::open(Path::new("/proc/self/pagemap")).ok()
 }
 
-/// Whether a tracker finds exactly the written pages of a small anonymous heap; a system that hides its page tables does not.
+/// Whether a tracker finds exactly the written pages of a small anonymous heap; a system that hides its page
+/// tables does not.
 pub(super) fn finds_written_pages(tracker: &dyn DirtyTracker) -> bool {
     const PAGES: usize = 16;
     let written = [1, 2, 7, 15];

@@ -16,20 +16,21 @@ fn golden(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("golden").join(file)
 }
 
+/// The statements that would make the tables of a store.
+fn schema(storage: &Storage) -> String {
+    let read = |session: &mut crate::session::Session| {
+        let mut statement = session.connection.prepare(
+            "SELECT coalesce(sql, '-- ' || name) FROM sqlite_master WHERE name <> 'sqlite_sequence' ORDER BY name",
+        )?;
+        let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
+        Ok(lines.collect::<rusqlite::Result<Vec<_>>>()?.join(";\n") + ";\n")
+    };
+    storage.read("read the schema", read).expect("the schema")
+}
+
 #[test]
 fn the_schema_is_version_1() {
-    let scratch = Scratch::new();
-    let schema = scratch
-        .storage
-        .read("read the schema", |session| {
-            let mut statement = session.connection.prepare(
-                "SELECT coalesce(sql, '-- ' || name) FROM sqlite_master WHERE name <> 'sqlite_sequence' ORDER BY name",
-            )?;
-            let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
-            Ok(lines.collect::<rusqlite::Result<Vec<_>>>()?.join(";\n") + ";\n")
-        })
-        .expect("the schema");
-    expect_file![golden("schema-1.sql")].assert_eq(&schema);
+    expect_file![golden("schema-1.sql")].assert_eq(&schema(&Scratch::new().storage));
 }
 
 #[test]
@@ -113,6 +114,7 @@ fn a_store_of_version_1_reads_as_it_was_written() {
     expect_file![golden("store-1.txt")].assert_eq(&dump(&storage));
     let written = Scratch::new();
     furnish(&written.storage);
+    assert_eq!(schema(&storage), schema(&written.storage), "today's code makes the same tables");
     assert_eq!(dump(&storage), dump(&written.storage), "today's code writes the same rows");
 }
 

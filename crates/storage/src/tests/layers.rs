@@ -169,3 +169,13 @@ fn a_layer_is_live_exactly_while_something_refers_to_it() {
         scratch.storage.check_file().expect("every reference leads somewhere");
     }
 }
+
+#[test]
+fn a_layer_at_a_known_place_keeps_its_name_and_knows_its_vats() {
+    let scratch = Scratch::new();
+    let storage = &scratch.storage;
+    let first = storage.add_layer(3, 4096, 8192).expect("a layer");
+    assert_eq!(storage.add_layer(3, 4096, 8192).expect("the same layer"), first);
+    assert_ne!(storage.add_layer(3, 12_288, 8192).expect("another layer"), first);
+    assert_eq!(storage.vats_of_layer(first).expect("no vats"), []);
+}

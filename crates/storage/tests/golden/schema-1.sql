@@ -8,6 +8,7 @@ CREATE TABLE layers (
     offset  INTEGER NOT NULL,
     bytes   INTEGER NOT NULL
 ) STRICT;
+CREATE UNIQUE INDEX layers_by_place ON layers (segment, offset);
 CREATE TABLE module_layers (
     hash  BLOB NOT NULL REFERENCES modules (hash) ON DELETE CASCADE,
     layer INTEGER NOT NULL REFERENCES layers (id),

@@ -1,0 +1,248 @@
+//! The command line: every subcommand, its arguments, and the help that people read.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use serde_json::Value;
+use vat_warehouse::{VatName, limits};
+
+/// Hosts vats: isolated, deterministic programs in WebAssembly, kept in memory only while they are in use.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_long_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+A first session:
+  vats init
+  vats install counter counter.wasm
+  vats create alice counter --args '{\"start\":7}'
+  vats send alice add '[5]'
+  vats transcript alice
+  vats replay
+
+Exit code: 0 done; 1 failed, rejected, or something differs; 2 the command line is wrong.";
+
+/// What every subcommand takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Where the vats are kept. Without it: $VATS_DATA, else $XDG_DATA_HOME/vats, else ~/.local/share/vats
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) data: Option<PathBuf>,
+    /// Print one JSON value, for scripts
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Log more to stderr (-vv for everything)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+    /// Log only errors to stderr, and print no notes and no progress
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a data directory for vats; one that is there already stays as it is
+    Init,
+    /// Check and compile a WebAssembly module, so that vats can be made of it
+    Install(Install),
+    /// Make a vat of a module, and deliver its `startVat`
+    Create(Create),
+    /// Send a message to a vat, and print what it answers
+    #[command(long_about = SEND_HELP)]
+    Send(Send),
+    /// List the vats
+    List(List),
+    /// Show what there is to know about a vat
+    Show(Vat),
+    /// Save a vat's heap as a snapshot, so that its next use replays nothing
+    Evict(Vat),
+    /// Print what a vat was told, what it asked, and how that ended
+    Transcript(Transcript),
+    /// Replay vats from birth beside their stored state, and compare syscalls, outcomes, computrons and heap bytes
+    Replay(Replay),
+    /// Count what the data directory holds
+    Stats,
+    /// End a vat for ever, and delete what it left
+    Terminate(Terminate),
+    /// Host thousands of example vats with a crash in the middle, and prove that nobody could tell
+    Demo(Demo),
+    /// Print completions for a shell
+    Completions(Completions),
+}
+
+const SEND_HELP: &str = "\
+Send a message to a vat's root object, and print what the vat resolves the message's result to.
+
+Arguments and answer are plain JSON; the vat sees them as smallcaps. A rejection, and a delivery that faults, print one line to \
+stderr, with exit code 1. A faulted delivery is recorded, but what it changed is undone.
+
+There is no kernel in this version: what the vat sends to other vats is recorded and carried nowhere, and a promise \
+that it resolves in a later delivery shows only in the transcript.";
+
+/// `vats install`
+#[derive(Debug, Args)]
+pub(crate) struct Install {
+    /// The module's name
+    pub(crate) name: String,
+    /// A binary (.wasm) or text (.wat) module
+    pub(crate) file: PathBuf,
+}
+
+/// `vats create`
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// The new vat's name
+    pub(crate) vat: VatName,
+    /// The name of an installed module
+    pub(crate) module: String,
+    /// The vat's parameters; undefined if left out
+    #[arg(long, value_name = "JSON", value_parser = parse_json, allow_hyphen_values = true)]
+    pub(crate) args: Option<Value>,
+    /// Limit of its memory, in pages of 64 KiB
+    #[arg(long, value_name = "N", default_value_t = limits::MEMORY_PAGES_DEFAULT,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::MEMORY_PAGES_MAX)))]
+    pub(crate) memory_pages: u32,
+    /// Computrons that one delivery may use
+    #[arg(long, value_name = "N", default_value_t = limits::COMPUTRONS_PER_DELIVERY_DEFAULT,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) computrons: u64,
+}
+
+/// `vats send`
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// The vat
+    pub(crate) vat: VatName,
+    /// The method
+    pub(crate) method: String,
+    /// The arguments, a JSON array such as '[1,"two"]'
+    #[arg(default_value = "[]", value_parser = parse_array)]
+    pub(crate) args: Arguments,
+}
+
+/// The arguments of a message.
+#[derive(Debug, Clone)]
+pub(crate) struct Arguments(pub(crate) Vec<Value>);
+
+/// `vats list`
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Show the terminated vats too
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// A subcommand about one vat.
+#[derive(Debug, Args)]
+pub(crate) struct Vat {
+    /// The vat
+    pub(crate) vat: VatName,
+}
+
+/// `vats transcript`
+#[derive(Debug, Args)]
+pub(crate) struct Transcript {
+    /// The vat
+    pub(crate) vat: VatName,
+    /// Begin with the delivery at this position
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) from: u64,
+    /// Print this many deliveries at most
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+/// `vats replay`
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// The vats; all if none is named
+    #[arg(value_name = "VAT")]
+    pub(crate) vats: Vec<VatName>,
+    /// Replay this many vats at the same time; as many as there are processors if left out
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+}
+
+/// `vats terminate`
+#[derive(Debug, Args)]
+pub(crate) struct Terminate {
+    /// The vat
+    pub(crate) vat: VatName,
+    /// Why, for `vats list --all`
+    #[arg(long, value_name = "TEXT", default_value = "terminated by hand")]
+    pub(crate) reason: String,
+}
+
+/// `vats demo`
+///
+/// The data directory of the other subcommands is left alone: without --data a temporary one is used, and removed at the end.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Vats to host
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) vats: u64,
+    /// Vats kept in memory at the same time
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub(crate) online: NonZeroUsize,
+    /// Messages to deliver
+    #[arg(long, value_name = "N", default_value_t = 200_000)]
+    pub(crate) messages: u64,
+    /// What the vats, the messages and their order follow from
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Vats to replay from birth and compare at the end: a number, or `all`
+    #[arg(long, value_name = "N|all", default_value = "200", value_parser = parse_sample)]
+    pub(crate) verify: Sample,
+}
+
+/// How many vats are verified.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sample {
+    /// This many, spread over the popular and the unpopular.
+    Count(u64),
+    /// Every one.
+    All,
+}
+
+/// `vats completions`
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+fn parse_json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("this is not JSON: {error}"))
+}
+
+fn parse_array(text: &str) -> Result<Arguments, String> {
+    match parse_json(text)? {
+        Value::Array(values) => Ok(Arguments(values)),
+        _ => Err("the arguments must be a JSON array such as '[1,\"two\"]'".to_owned()),
+    }
+}
+
+fn parse_sample(text: &str) -> Result<Sample, String> {
+    match text {
+        "all" => Ok(Sample::All),
+        number => number.parse().map(Sample::Count).map_err(|_| "give a number of vats, or `all`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_accepts_the_declarations() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}

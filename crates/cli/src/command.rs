@@ -1,0 +1,70 @@
+//! The subcommands, each in the module of its name.
+
+mod completions;
+mod create;
+mod evict;
+mod init;
+mod install;
+mod list;
+mod replay;
+mod send;
+mod show;
+mod stats;
+mod terminate;
+mod transcript;
+
+use anyhow::Result;
+use vat_warehouse::{VatName, Warehouse};
+
+use crate::args::Command;
+use crate::context::Context;
+use crate::demo;
+use crate::handler::{Caller, Exit};
+use crate::marshal::error_text;
+
+pub(crate) use replay::{Checked, check};
+
+/// Runs the subcommand.
+pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
+    match command {
+        Command::Init => init::run(context),
+        Command::Install(args) => install::run(context, args),
+        Command::Create(args) => create::run(context, args),
+        Command::Send(args) => send::run(context, args),
+        Command::List(args) => list::run(context, args),
+        Command::Show(args) => show::run(context, args),
+        Command::Evict(args) => evict::run(context, args),
+        Command::Transcript(args) => transcript::run(context, args),
+        Command::Replay(args) => replay::run(context, args),
+        Command::Stats => stats::run(context),
+        Command::Terminate(args) => terminate::run(context, args),
+        Command::Demo(args) => demo::run(context, args),
+        Command::Completions(args) => completions::run(context, args),
+    }
+}
+
+/// After a delivery whose effects stand: ends the vat if it asked for that, and makes everything durable.
+fn settle(warehouse: &Warehouse, vat: &VatName, caller: &Caller) -> Result<()> {
+    if let Some(exit) = &caller.exit {
+        warehouse.terminate(vat, &exit_text(exit))?;
+    }
+    Ok(warehouse.checkpoint()?)
+}
+
+/// Tells of what a vat did that is no answer.
+fn note_effects(context: &Context, vat: &VatName, caller: &Caller) {
+    if caller.sends > 0 {
+        let messages = if caller.sends == 1 { "a message" } else { "messages" };
+        context.out.note(format_args!(
+            "{vat} sent {messages} to others; without a kernel they are recorded, and carried nowhere"
+        ));
+    }
+    if let Some(exit) = &caller.exit {
+        context.out.note(format_args!("{vat} ended itself and is gone: {}", exit_text(exit)));
+    }
+}
+
+fn exit_text(exit: &Exit) -> String {
+    let how = if exit.failure { "failed" } else { "done" };
+    format!("{how}: {}", error_text(&exit.info))
+}

@@ -1,0 +1,64 @@
+//! `vats list`: the vats, in the order in which they were made.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use vat_warehouse::{ModuleHash, VatRow, VatStatus, Warehouse};
+
+use crate::args::List;
+use crate::context::Context;
+use crate::table::{Table, grouped};
+use crate::terminal::one_line;
+
+pub(super) fn run(context: &Context, args: &List) -> Result<()> {
+    let warehouse = context.open()?;
+    let modules = module_names(&warehouse)?;
+    let mut vats = warehouse.storage().vats()?;
+    vats.retain(|vat| args.all || !matches!(vat.status, VatStatus::Terminated { .. }));
+    let mut table = Table::with_head(&["VAT", "MODULE", "DELIVERIES", "STATUS"]);
+    for vat in &vats {
+        let status = one_line(status_text(&vat.status));
+        table.row(&[&vat.name, &modules[&vat.module], &grouped(vat.next_position.0), &status]);
+    }
+    let json = || vats.iter().map(|vat| json(vat, &modules[&vat.module])).collect();
+    if vats.is_empty() {
+        return Ok(context.out.result("there are no vats; `vats create` makes one", json)?);
+    }
+    Ok(context.out.result(table, json)?)
+}
+
+/// A name for each module; of several names, the first.
+pub(super) fn module_names(warehouse: &Warehouse) -> Result<BTreeMap<ModuleHash, String>> {
+    let modules = warehouse.storage().modules()?;
+    let name = |names: Vec<String>| names.into_iter().next().unwrap_or_default();
+    Ok(modules.into_iter().map(|module| (module.hash, name(module.names))).collect())
+}
+
+/// The status in words, with its reason.
+pub(super) fn status_text(status: &VatStatus) -> String {
+    match status {
+        VatStatus::Alive => "alive".to_owned(),
+        VatStatus::Terminated { reason } => format!("terminated: {reason}"),
+        VatStatus::Quarantined { reason } => format!("quarantined: {reason}"),
+    }
+}
+
+/// What scripts learn of a vat.
+pub(super) fn json(vat: &VatRow, module: &str) -> Value {
+    let (status, reason) = match &vat.status {
+        VatStatus::Alive => ("alive", None),
+        VatStatus::Terminated { reason } => ("terminated", Some(reason)),
+        VatStatus::Quarantined { reason } => ("quarantined", Some(reason)),
+    };
+    json!({
+        "vat": vat.name,
+        "id": vat.id.0,
+        "module": module,
+        "module_hash": vat.module.to_string(),
+        "incarnation": vat.incarnation.0,
+        "deliveries": vat.next_position.0,
+        "status": status,
+        "reason": reason,
+    })
+}

@@ -1,0 +1,73 @@
+//! `vats show`: one vat, in full.
+//!
+//! The vat is brought into memory to measure its heap, which changes nothing that lasts, unless its replay differs from its
+//! transcript: then it is quarantined, and that is shown.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use vat_warehouse::{VatRow, VatStatus, Warehouse};
+
+use super::list::{self, module_names, status_text};
+use crate::args::Vat;
+use crate::context::Context;
+use crate::table::{Table, bytes, grouped};
+use crate::terminal::one_line;
+
+pub(super) fn run(context: &Context, args: &Vat) -> Result<()> {
+    let warehouse = context.open()?;
+    let before = warehouse.vat(&args.vat)?;
+    let heap_bytes = heap_bytes(context, &warehouse, &args.vat, &before);
+    warehouse.commit()?;
+    let vat = warehouse.vat(&args.vat)?;
+    let module = &module_names(&warehouse)?[&vat.module];
+    let keys = warehouse.storage().vatstore_len(vat.id)?;
+    let snapshots = warehouse.storage().snapshots(vat.id)?;
+    let snapshot = snapshots.first().map(|newest| newest.position.0);
+    let options: Value = serde_json::from_str(&vat.options).unwrap_or_default();
+
+    let mut table = Table::default();
+    table.row(&[&"vat", &vat.name]);
+    table.row(&[&"module", &format_args!("{module} ({})", vat.module)]);
+    table.row(&[&"status", &one_line(status_text(&vat.status))]);
+    table.row(&[&"incarnation", &vat.incarnation]);
+    table.row(&[&"deliveries", &grouped(vat.next_position.0)]);
+    table.row(&[&"snapshot", &snapshot_text(snapshot, &vat)]);
+    table.row(&[&"heap", &heap_bytes.map_or("unknown".to_owned(), bytes)]);
+    table.row(&[&"storage keys", &grouped(keys)]);
+    table.row(&[&"memory limit", &format_args!("{} pages of 64 KiB", options["memory_pages_max"])]);
+    table.row(&[&"computrons", &format_args!("{} per delivery", options["computrons_per_delivery"])]);
+    let json = || {
+        let mut json = list::json(&vat, module);
+        json["heap_bytes"] = json!(heap_bytes);
+        json["storage_keys"] = json!(keys);
+        json["snapshot"] = json!(snapshot);
+        json["memory_pages_max"] = options["memory_pages_max"].clone();
+        json["computrons_per_delivery"] = options["computrons_per_delivery"].clone();
+        json
+    };
+    Ok(context.out.result(table, json)?)
+}
+
+/// Bytes of the heap, where the vat can be brought into memory; if not, a note says why.
+fn heap_bytes(
+    context: &Context,
+    warehouse: &Warehouse,
+    name: &vat_warehouse::VatName,
+    vat: &VatRow,
+) -> Option<u64> {
+    if vat.status != VatStatus::Alive {
+        return None; // Its status says why.
+    }
+    let measured = warehouse.provide_blocking(name).and_then(|mut lease| Ok(lease.heap()?.len() as u64));
+    measured.inspect_err(|error| context.out.note(error)).ok()
+}
+
+fn snapshot_text(snapshot: Option<u64>, vat: &VatRow) -> String {
+    match snapshot {
+        None => format!("none; its next use replays {} deliveries", vat.next_position.0),
+        Some(position) => {
+            let replayed = vat.next_position.0.saturating_sub(position);
+            format!("after {position} deliveries; its next use replays {replayed}")
+        }
+    }
+}

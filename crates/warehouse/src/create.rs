@@ -1,0 +1,143 @@
+//! Making vats: installing modules, and the first delivery of a vat.
+//!
+//! Invariant: there is no vat whose `startVat` did not succeed. It runs on an instance that nobody else knows, and only its
+//! success lets there be a vat, with the delivery at position 0, in one step.
+
+use std::sync::Arc;
+
+use vat_abi::{CapData, Delivery, Outcome, TranscriptEntry};
+use vat_engine::{SyscallHandler, VatInstance};
+use vat_storage::{CrankRecord, ModuleHash, VatId};
+
+use crate::error::Error;
+use crate::lease::Report;
+use crate::name::VatName;
+use crate::options::{KeptOptions, VatOptions};
+use crate::page_in::{crank_context, label};
+use crate::recorder::Recorder;
+use crate::residency::Resident;
+use crate::warehouse::{Inner, Warehouse};
+
+impl Warehouse {
+    /// Installs a module under a name: accepts it, compiles it, and saves its state after birth for all its vats.
+    ///
+    /// Installing the same bytes again is not an error.
+    ///
+    /// # Errors
+    /// [`vat_engine::Error::Refused`] if no vat can be made of it; [`Error::DuplicateModule`] if the name is another's.
+    pub fn install(&self, name: &str, wasm: &[u8]) -> Result<ModuleHash, Error> {
+        let inner = &self.inner;
+        let hash = ModuleHash::of(wasm);
+        if inner.storage.module_by_name(name)?.is_some_and(|other| other != hash) {
+            return Err(Error::DuplicateModule(name.to_owned()));
+        }
+        let module = inner.engine.module(wasm)?;
+        let mut instance = VatInstance::birth(&inner.engine, &module, vat_engine::limits::MEMORY_PAGES_MAX)?;
+        let _steps = inner.steps();
+        inner.storage.put_module(hash, name, wasm)?;
+        if inner.storage.module_row(hash)?.birth.is_none() {
+            let birth = instance.capture(&inner.pages, inner.tracker.as_ref(), vat_image::Check::Always)?;
+            inner.snapshots.sync()?;
+            inner.snapshots.put_birth(hash, &birth.state)?;
+            inner.births().put(hash, birth.state);
+        }
+        Ok(hash)
+    }
+
+    /// Makes a vat and delivers `startVat` to it.
+    ///
+    /// # Errors
+    /// [`Error::DuplicateVat`], [`Error::UnknownModule`]; [`Error::StartFaulted`] if the vat's own start did not succeed. In any
+    /// case there is then no such vat.
+    pub fn create<H: SyscallHandler>(
+        &self,
+        name: &VatName,
+        module: &str,
+        options: VatOptions,
+        args: CapData,
+        time_ns: u64,
+        handler: H,
+    ) -> (Result<Report, Error>, H) {
+        match self.inner.prepare_create(name, module, options) {
+            Ok((hash, kept, instance)) => {
+                let (started, handler) = self.inner.start(name, hash, kept, instance, args, time_ns, handler);
+                self.inner.make_room();
+                (started, handler)
+            }
+            Err(error) => (Err(error), handler),
+        }
+    }
+}
+
+impl Inner {
+    fn prepare_create(
+        &self,
+        name: &VatName,
+        module: &str,
+        options: VatOptions,
+    ) -> Result<(ModuleHash, KeptOptions, VatInstance), Error> {
+        let hash =
+            self.storage.module_by_name(module)?.ok_or_else(|| Error::UnknownModule(module.to_owned()))?;
+        if self.storage.vat_by_name(name.as_str())?.is_some() {
+            return Err(Error::DuplicateVat(name.clone()));
+        }
+        let kept = KeptOptions::new(name, options);
+        let instance = self.born(hash, &kept, &self.module(hash)?)?;
+        Ok((hash, kept, instance))
+    }
+
+    /// Delivers `startVat`, and only then lets there be a vat.
+    #[expect(clippy::too_many_arguments, reason = "all that a vat is made of, taken apart once")]
+    fn start<H: SyscallHandler>(
+        &self,
+        name: &VatName,
+        module: ModuleHash,
+        kept: KeptOptions,
+        mut instance: VatInstance,
+        args: CapData,
+        time_ns: u64,
+        handler: H,
+    ) -> (Result<Report, Error>, H) {
+        // Ids begin at 1, so nothing is stored under 0: the storage of a vat that does not exist yet.
+        let recorder = Recorder::new(VatId(0), Arc::clone(&self.storage), handler);
+        let delivery = Delivery::StartVat(args);
+        let context = crank_context(&kept, 0, 0, time_ns);
+        let (ran, Recorder { writes, inner: handler, .. }) = instance.deliver(&delivery, &context, recorder);
+        let started = ran.map_err(Error::from).and_then(|report| {
+            if let Some(fault) = report.outcome.fault() {
+                return Err(Error::StartFaulted { vat: name.clone(), fault: fault.clone() });
+            }
+            let entry = TranscriptEntry {
+                delivery,
+                time_ns,
+                syscalls: report.syscalls,
+                outcome: report.outcome,
+                computrons: report.computrons,
+            };
+            let json = entry.try_to_json().map_err(|violation| Error::Unrecordable(violation.to_string()))?;
+            let vatstore: Vec<_> = writes.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
+            let steps = self.steps();
+            let vat = self.storage.create_vat(name.as_str(), module, &kept.encode()).map_err(|error| match error {
+                vat_storage::Error::Duplicate { .. } => Error::DuplicateVat(name.clone()),
+                other => other.into(),
+            })?;
+            self.storage.append_crank(&CrankRecord { vat, entry: json.as_bytes(), vatstore: &vatstore })?;
+            drop(steps);
+            self.counters.deliveries.add(1);
+            let label = label(name.as_str());
+            self.enter(vat, name, Resident { label, instance, kept, incarnation: 0, next: 1, captured: 0 });
+            Ok(Report { position: 0, outcome: Outcome::Delivered, computrons: entry.computrons, syscalls: entry.syscalls })
+        });
+        (started, handler)
+    }
+
+    /// Puts a vat that was just made into its cell.
+    fn enter(&self, vat: VatId, name: &VatName, resident: Resident) {
+        self.residency.reserve();
+        let bytes = self.measure(Some(&resident));
+        // Nobody can know the vat yet, so its cell is free.
+        *self.residency.try_lock(vat).expect("the cell of a new vat is free") = Some(resident);
+        self.residency.entered(vat, bytes);
+        self.names().put(name.clone(), vat);
+    }
+}

@@ -1,0 +1,94 @@
+//! Letting vats go: capturing what changed, and choosing whom to evict.
+//!
+//! Evicting writes the changed pages and syncs nothing. A vat that cannot be captured stays in memory.
+
+use vat_engine::HeapState;
+use vat_storage::VatId;
+
+use crate::error::Error;
+use crate::residency::{CellGuard, Resident};
+use crate::snapshots::Saved;
+use crate::warehouse::Inner;
+
+impl Inner {
+    /// Evicts the least recently used vats while there are more in memory than there may be. Leased ones are passed over.
+    pub(crate) fn make_room(&self) {
+        let mut batch = 4;
+        loop {
+            let victims = self.residency.victims(batch);
+            let all = victims.len() < batch;
+            let mut evicted = 0;
+            for vat in victims {
+                if !self.residency.is_over() {
+                    return;
+                }
+                let Some(cell) = self.residency.try_lock_resident(vat) else { continue };
+                match self.evict(vat, cell) {
+                    Ok(()) => evicted += 1,
+                    Err(error) => tracing::error!(%vat, %error, "the vat could not be evicted and stays in memory"),
+                }
+                self.residency.tidy(vat);
+            }
+            if evicted == 0 && all {
+                return; // All that is left is leased, or cannot be captured.
+            }
+            if evicted == 0 {
+                batch *= 4;
+            }
+        }
+    }
+
+    /// Captures what changed, then drops the instance.
+    pub(crate) fn evict(&self, vat: VatId, mut cell: CellGuard) -> Result<(), Error> {
+        let Some(resident) = cell.as_mut() else { return Ok(()) };
+        if resident.captured != resident.next {
+            self.capture(vat, resident)?;
+        }
+        *cell = None;
+        self.residency.left(vat);
+        self.counters.evictions.add(1);
+        Ok(())
+    }
+
+    /// Captures the state between two deliveries.
+    pub(crate) fn capture(&self, vat: VatId, resident: &mut Resident) -> Result<(), Error> {
+        let nth = self.counters.captures.add(1);
+        let captured = resident.instance.capture(&self.pages, self.tracker.as_ref(), self.config.check(nth + 1))?;
+        self.counters.pages_written.add(captured.stats.written.into());
+        if captured.stats.disagreement {
+            self.counters.disagreements.add(1);
+            tracing::error!(%vat, tracker = self.tracker.name(), "the dirty-page tracker missed a page; the heap was saved whole");
+        }
+        let image = self.snapshots.settled(&captured.state.image)?;
+        let state = HeapState { image, globals: captured.state.globals };
+        let saved = Saved { position: resident.next, incarnation: resident.incarnation, state };
+        resident.captured = resident.next;
+        self.snapshots.save(vat, saved);
+        Ok(())
+    }
+
+    /// Captures a vat that stays resident, so that a crash replays a bounded number of deliveries.
+    pub(crate) fn capture_if_due(&self, vat: VatId, resident: &mut Resident) {
+        if resident.next - resident.captured < self.config.snapshot_interval {
+            return;
+        }
+        if let Err(error) = self.capture(vat, resident) {
+            // The delivery itself is recorded; only the replay after a crash is longer.
+            tracing::error!(%vat, %error, "the vat could not be snapshotted");
+        }
+    }
+
+    /// Bytes that a resident vat has for itself. Measured only where a limit needs it.
+    pub(crate) fn measure(&self, resident: Option<&Resident>) -> u64 {
+        let (Some(resident), Some(_)) = (resident, self.config.resident_bytes_max) else { return 0 };
+        self.own_bytes(resident)
+    }
+
+    pub(crate) fn own_bytes(&self, resident: &Resident) -> u64 {
+        let heap = resident.instance.heap();
+        match self.tracker.dirty(heap, resident.instance.mapped()) {
+            Ok(dirty) => u64::from(dirty.len()) * vat_image::PAGE_BYTES as u64,
+            Err(_) => heap.len() as u64, // The cautious answer.
+        }
+    }
+}
