@@ -2,6 +2,8 @@
 
 mod fallback;
 mod faults;
+mod forks;
+mod guests;
 mod oracle;
 mod residency;
 mod scenario;

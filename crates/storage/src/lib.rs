@@ -28,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod fork;
 mod host;
 mod id;
 mod layer;
@@ -48,6 +49,7 @@ mod vatstore;
 mod tests;
 
 pub use error::{Error, Kind};
+pub use fork::Origin;
 pub use id::{Incarnation, LayerId, ModuleHash, Position, VatId};
 pub use layer::LayerRow;
 pub use module::ModuleRow;

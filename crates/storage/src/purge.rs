@@ -9,7 +9,7 @@ use crate::Result;
 use crate::error::{Error, Fault};
 use crate::id::{Position, VatId};
 use crate::layer::LayerRow;
-use crate::snapshot;
+use crate::{fork, snapshot};
 use crate::storage::Storage;
 use crate::vat::{VatStatus, set_status};
 
@@ -61,17 +61,26 @@ impl Storage {
 
 const DELETE_VATSTORE: &str = "DELETE FROM vatstore WHERE vat = ?1 \
     AND key IN (SELECT key FROM vatstore WHERE vat = ?1 ORDER BY key DESC LIMIT ?2)";
-const DELETE_TRANSCRIPT: &str = "DELETE FROM transcript WHERE vat = ?1 \
+const DELETE_TRANSCRIPT: &str = "DELETE FROM transcript WHERE vat = ?1 AND position >= ?3 \
     AND position IN (SELECT position FROM transcript WHERE vat = ?1 ORDER BY position DESC LIMIT ?2)";
 const DELETE_SPANS: &str = "DELETE FROM spans WHERE vat = ?1 \
     AND start_position IN (SELECT start_position FROM spans WHERE vat = ?1 ORDER BY start_position DESC LIMIT ?2)";
 
 fn purge(connection: &Connection, vat: VatId, rows_max: usize) -> std::result::Result<Purged, Fault> {
     let mut left = rows_max;
-    let layers = purge_snapshots(connection, vat, &mut left)?;
-    for sql in [DELETE_VATSTORE, DELETE_TRANSCRIPT, DELETE_SPANS] {
-        let limit = i64::try_from(left).unwrap_or(i64::MAX);
-        left -= connection.prepare_cached(sql)?.execute((vat.0, limit))?;
+    let mut layers = purge_snapshots(connection, vat, &mut left)?;
+    let limit = |left: usize| i64::try_from(left).unwrap_or(i64::MAX);
+    left -= connection.prepare_cached(DELETE_VATSTORE)?.execute((vat.0, limit(left)))?;
+    // What forks still need stays; the last of them takes it along.
+    let kept = fork::needed_before(connection, vat)?;
+    left -= connection.prepare_cached(DELETE_TRANSCRIPT)?.execute((vat.0, limit(left), kept.0))?;
+    left -= connection.prepare_cached(DELETE_SPANS)?.execute((vat.0, limit(left)))?;
+    if left > 0
+        && let Some(parent) = fork::forget(connection, vat)?
+    {
+        let purged = purge(connection, parent, left)?;
+        left -= purged.rows;
+        layers.extend(purged.layers);
     }
     Ok(Purged { rows: rows_max - left, layers, done: left > 0 })
 }

@@ -23,6 +23,7 @@
 //! | | `status`, `reason` | 0 alive (reason NULL), 1 terminated, 2 quarantined |
 //! | | `options` | opaque text of the layer above |
 //! | | `incarnation` | of the open span, and of every delivery to come |
+//! | `forks` | `vat` → `parent`, `position` | the transcript of `vat` before `position` is its parent's |
 //! | `transcript` | `vat`, `position` → `entry` | opaque bytes; the incarnation is its span's |
 //! | `spans` | `start_position`, `end_position` | end exclusive; the spans of a vat follow each other without gap |
 //! | | `hash` | running hash of the entries, 64 characters; see [`SpanHash`](crate::SpanHash) |
@@ -74,6 +75,12 @@ CREATE TABLE vats (
     incarnation INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX vats_by_name ON vats (name) WHERE status <> 1;
+CREATE TABLE forks (
+    vat      INTEGER NOT NULL PRIMARY KEY REFERENCES vats (id),
+    parent   INTEGER NOT NULL REFERENCES vats (id),
+    position INTEGER NOT NULL
+) STRICT;
+CREATE INDEX forks_by_parent ON forks (parent);
 CREATE TABLE transcript (
     vat      INTEGER NOT NULL,
     position INTEGER NOT NULL,

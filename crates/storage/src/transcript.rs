@@ -9,6 +9,7 @@ use rusqlite::{Connection, params};
 
 use crate::Result;
 use crate::error::{Error, Fault};
+use crate::fork;
 use crate::id::{Position, VatId};
 use crate::session::Session;
 use crate::span::OpenSpan;
@@ -118,7 +119,8 @@ impl Entries<'_> {
         let (vat, from) = (self.vat, self.next);
         let (chunk, end) = self.storage.read("read a transcript", |session| {
             let end = end_position(&session.connection, vat)?.min(self.to);
-            Ok((chunk(&session.connection, vat, from, end)?, end))
+            let (holder, holder_end) = fork::holder(&session.connection, vat, from, end)?;
+            Ok((chunk(&session.connection, holder, from, holder_end)?, end))
         })?;
         self.chunk = chunk;
         self.next = match self.chunk.back() {

@@ -207,11 +207,20 @@ fn require_found(found: usize, vat: VatId) -> std::result::Result<(), Fault> {
     if found == 0 { Err(Error::unknown(Kind::Vat, vat).into()) } else { Ok(()) }
 }
 
-fn by_name(connection: &Connection, name: &str) -> rusqlite::Result<Option<VatRow>> {
+pub(crate) fn by_name(connection: &Connection, name: &str) -> rusqlite::Result<Option<VatRow>> {
     connection
         .prepare_cached(select_vats!("WHERE name = ? AND status <> 1"))?
         .query_row([name], vat_row)
         .optional()
+}
+
+/// The vat, unless it is unknown or terminated.
+pub(crate) fn alive(connection: &Connection, vat: VatId) -> std::result::Result<VatRow, Fault> {
+    let row = connection
+        .prepare_cached(select_vats!("WHERE id = ? AND status <> 1"))?
+        .query_row([vat.0], vat_row)
+        .optional()?;
+    row.ok_or_else(|| Error::unknown(Kind::Vat, vat).into())
 }
 
 fn vat_row(row: &Row<'_>) -> rusqlite::Result<VatRow> {

@@ -67,6 +67,28 @@ impl Warehouse {
             Err(error) => (Err(error), handler),
         }
     }
+
+    /// Makes a vat that goes on from where `name` is now: the same heap, by the same layers, without copying it. Its vat
+    /// storage is a copy, its transcript shares the past.
+    ///
+    /// # Errors
+    /// [`Error::UnknownVat`], [`Error::DuplicateVat`]; or if the vat cannot be brought into memory or captured.
+    pub fn fork(&self, name: &VatName, new: &VatName) -> Result<u64, Error> {
+        let mut lease = self.provide_blocking(name)?;
+        lease.with_resident(|inner, vat, resident| {
+            if resident.captured != resident.next || inner.snapshots.newest(vat).is_none() {
+                inner.capture(vat, resident)?;
+            }
+            let newest = inner.snapshots.newest(vat).expect("just captured, under the vat's lock");
+            let kept = resident.kept.forked(new, resident.next);
+            let fork = inner.storage.fork_vat(vat, new.as_str(), &kept.encode()).map_err(|error| match error {
+                vat_storage::Error::Duplicate { .. } => Error::DuplicateVat(new.clone()),
+                other => other.into(),
+            })?;
+            inner.snapshots.save(fork, newest);
+            Ok(resident.next)
+        })
+    }
 }
 
 impl Inner {

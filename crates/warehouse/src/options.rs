@@ -30,10 +30,18 @@ impl Default for VatOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeptOptions {
     pub(crate) options: VatOptions,
-    /// The root of the vat's randomness.
-    pub(crate) seed: [u8; 32],
+    /// The roots of the vat's randomness: each from a position on, the first from 0. A fork has its parent's and one of its own,
+    /// so that the shared past replays and the futures differ.
+    seeds: Vec<Seed>,
     /// The engine's rules under which its transcript was made.
     pub(crate) rules: u32,
+}
+
+/// A root of randomness.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seed {
+    from: u64,
+    seed: [u8; 32],
 }
 
 impl KeptOptions {
@@ -42,14 +50,22 @@ impl KeptOptions {
         let memory_pages_max = options.memory_pages_max.min(MEMORY_PAGES_MAX);
         KeptOptions {
             options: VatOptions { memory_pages_max, ..options },
-            seed: name.seed(),
+            seeds: vec![Seed { from: 0, seed: name.seed() }],
             rules: vat_engine::RULES_VERSION,
         }
     }
 
+    /// Those of a fork that begins at `position`.
+    pub(crate) fn forked(&self, name: &VatName, position: u64) -> KeptOptions {
+        let mut forked = self.clone();
+        forked.seeds.push(Seed { from: position, seed: name.seed() });
+        forked
+    }
+
     /// The seed of one crank's randomness.
     pub(crate) fn crank_seed(&self, incarnation: u32, position: u64) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.seed);
+        let root = self.seeds.iter().rev().find(|seed| seed.from <= position).expect("the first is from 0");
+        let mut hasher = blake3::Hasher::new_keyed(&root.seed);
         hasher.update(&incarnation.to_le_bytes()).update(&position.to_le_bytes());
         *hasher.finalize().as_bytes()
     }
@@ -60,7 +76,7 @@ impl KeptOptions {
             "computrons_per_delivery": self.options.computrons_per_delivery,
             "memory_pages_max": self.options.memory_pages_max,
             "rules": self.rules,
-            "seed": blake3::Hash::from_bytes(self.seed).to_hex().as_str(),
+            "seeds": self.seeds.iter().map(Seed::encode).collect::<Vec<_>>(),
         })
         .to_string()
     }
@@ -73,9 +89,25 @@ impl KeptOptions {
                 computrons_per_delivery: value.get("computrons_per_delivery")?.as_u64()?,
                 memory_pages_max: value.get("memory_pages_max")?.as_u64()?.try_into().ok()?,
             },
-            seed: *blake3::Hash::from_hex(value.get("seed")?.as_str()?).ok()?.as_bytes(),
+            seeds: Seed::decode_all(value.get("seeds")?)?,
             rules: value.get("rules")?.as_u64()?.try_into().ok()?,
         })
+    }
+}
+
+impl Seed {
+    fn encode(&self) -> Value {
+        json!({ "from": self.from, "seed": blake3::Hash::from_bytes(self.seed).to_hex().as_str() })
+    }
+
+    fn decode(value: &Value) -> Option<Seed> {
+        let seed = blake3::Hash::from_hex(value.get("seed")?.as_str()?).ok()?;
+        Some(Seed { from: value.get("from")?.as_u64()?, seed: *seed.as_bytes() })
+    }
+
+    fn decode_all(value: &Value) -> Option<Vec<Seed>> {
+        let seeds: Vec<Seed> = value.as_array()?.iter().map(Seed::decode).collect::<Option<_>>()?;
+        (seeds.first()?.from == 0).then_some(seeds)
     }
 }
 
@@ -97,7 +129,16 @@ mod tests {
     fn every_crank_has_its_own_seed() {
         let kept = KeptOptions::new(&"alice".parse().unwrap(), VatOptions::default());
         let other = KeptOptions::new(&"bob".parse().unwrap(), VatOptions::default());
-        let seeds = [kept.crank_seed(0, 0), kept.crank_seed(0, 1), kept.crank_seed(1, 0), other.crank_seed(0, 0)];
+        let fork = kept.forked(&"carol".parse().unwrap(), 1);
+        assert_eq!(fork.crank_seed(0, 0), kept.crank_seed(0, 0), "the past is shared");
+        assert_eq!(KeptOptions::decode(&fork.encode()), Some(fork.clone()));
+        let seeds = [
+            kept.crank_seed(0, 0),
+            kept.crank_seed(0, 1),
+            kept.crank_seed(1, 0),
+            other.crank_seed(0, 0),
+            fork.crank_seed(0, 1),
+        ];
         for (i, a) in seeds.iter().enumerate() {
             for b in &seeds[i + 1..] {
                 assert_ne!(a, b);

@@ -68,7 +68,7 @@ pub use error::{Error, Result};
 pub use listener::LogLine;
 pub use message::{Sent, object, promise};
 pub use scenario::Scenario;
-pub use serde_json::json;
+pub use serde_json::{Value, json};
 pub use subject::Subject;
 pub use test_vat::TestVat;
 pub use trace::{Aspect, Difference, Observed, Trace};

@@ -5,6 +5,7 @@
 mod cranks;
 mod crash;
 mod failures;
+mod forks;
 mod golden;
 mod layers;
 mod modules;

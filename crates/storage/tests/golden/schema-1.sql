@@ -1,3 +1,9 @@
+CREATE TABLE forks (
+    vat      INTEGER NOT NULL PRIMARY KEY REFERENCES vats (id),
+    parent   INTEGER NOT NULL REFERENCES vats (id),
+    position INTEGER NOT NULL
+) STRICT;
+CREATE INDEX forks_by_parent ON forks (parent);
 CREATE TABLE host (
     key   TEXT NOT NULL PRIMARY KEY,
     value BLOB NOT NULL
