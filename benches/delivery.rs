@@ -87,7 +87,7 @@ fn bench_paged(session: &mut Session) -> Result<()> {
     let warehouse = Warehouse::open(&dir.path().join("data"), config)?;
     warehouse.install("vat", &wasm)?;
     let vats = (0..VATS).map(|n| create(&warehouse, &format!("vat-{n}"))).collect::<Result<Vec<_>>>()?;
-    let mut bare = BareVat::new(&wasm)?;
+    let bare = BareVat::new(&wasm)?;
     let mut eviction = Eviction::new(&dir.path().join("log"))?;
     let mut seeds = (0u32.., 0u32..);
     session.pair(
@@ -215,8 +215,7 @@ impl Hosted {
         let deliveries = batch(seeds);
         // The transaction is begun outside, too: its price is the commit's.
         self.warehouse.storage().host_get("bench")?;
-        let (taken, ()) =
-            timed(|| deliveries.into_iter().try_for_each(|delivery| self.deliver(delivery)))?;
+        let (taken, ()) = timed(|| deliveries.into_iter().try_for_each(|delivery| self.deliver(delivery)))?;
         self.warehouse.commit()?;
         Ok(taken / BATCH)
     }
@@ -226,8 +225,7 @@ impl Hosted {
         let row = self.warehouse.vat(&self.vat)?;
         let from = row.next_position.0.checked_sub(1).context("an entry")?;
         let storage = self.warehouse.storage();
-        let entries =
-            storage.transcript(row.id, vat_storage::Position(from), vat_storage::Position::END)?;
+        let entries = storage.transcript(row.id, vat_storage::Position(from), vat_storage::Position::END)?;
         Ok(entries.first().context("an entry")?.1.len())
     }
 }
@@ -264,9 +262,8 @@ impl BareVat {
     /// Time of one delivery of a batch: JSON both ways, and the typed call.
     fn deliver_batch(&mut self, seeds: &mut impl Iterator<Item = u32>) -> Result<Duration> {
         let bodies: Vec<_> = seeds.by_ref().take(BATCH as usize).map(|seed| body(WRITTEN, seed)).collect();
-        let (taken, ()) = timed(|| {
-            bodies.into_iter().try_for_each(|body| self.instance.deliver(encode_message(body)?))
-        })?;
+        let (taken, ()) =
+            timed(|| bodies.into_iter().try_for_each(|body| self.instance.deliver(encode_message(body)?)))?;
         Ok(taken / BATCH)
     }
 

@@ -159,8 +159,7 @@ fn compare_sizes(session: &mut Session, small: HeapSize, large: HeapSize) {
 }
 
 fn bench_warehouse(session: &mut Session, heap: HeapSize) -> Result<()> {
-    let families =
-        ["provide", "evict"].map(|family| format!("warehouse/{family}/heap={heap}"));
+    let families = ["provide", "evict"].map(|family| format!("warehouse/{family}/heap={heap}"));
     if !families.iter().any(|family| session.wants(family)) {
         return Ok(());
     }

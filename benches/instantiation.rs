@@ -119,7 +119,7 @@ impl Subject {
         let prepared = vat_engine::prepare(wasm)?;
         let bare = BareEngine::new(Some(File::open(&flat)?))?;
         let bare_code = dir.join("bare.code");
-        fs::write(&bare_code, bare.compile(prepared.wasm())?.serialize()?)?;
+        fs::write(&bare_code, bare.serialize(prepared.wasm())?)?;
         let bare_module = bare.load(&bare_code)?;
         Ok(Subject { engine, code_cache, module, birth, bare, bare_module, bare_code })
     }

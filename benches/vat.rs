@@ -105,8 +105,7 @@ fn arguments_offset() -> usize {
 }
 
 /// A hundred bytes.
-const VALUE: &str =
-    "the value of a key, a hundred bytes long, of which nobody reads any; they are written again and again...";
+const VALUE: &str = "the value of a key, a hundred bytes long, of which nobody reads any; they are written again and again...";
 
 /// Syscalls that a delivery makes.
 fn times(syscalls: Syscalls) -> u32 {

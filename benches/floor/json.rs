@@ -22,7 +22,7 @@ pub(crate) fn encode_message(body: String) -> Result<Vec<u8>> {
 }
 
 /// Decodes a `resolve` or a `vatstoreSet`.
-pub(crate) fn decode_syscall(json: &[u8]) -> Result<()> {
+pub(crate) fn decode_syscall(json: &[u8]) -> serde_json::Result<()> {
     if json.starts_with(br#"["resolve""#) {
         let resolve: (String, Vec<(String, bool, CapData)>) = serde_json::from_slice(json)?;
         std::hint::black_box(resolve);

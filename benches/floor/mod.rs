@@ -18,7 +18,7 @@ mod sqlite;
 mod wasm;
 
 pub(crate) use eviction::Eviction;
-pub(crate) use json::{decode_syscall, encode_message};
+pub(crate) use json::encode_message;
 pub(crate) use native::{PAGE_BYTES, Range, ReadAhead};
 pub(crate) use page_cache::{drop_cached, sync_file};
 pub(crate) use sqlite::BareStore;

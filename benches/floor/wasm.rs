@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use wasmtime::{
     AsContextMut, Caller, Config, Engine, InstancePre, Linker, Memory, Module, ModuleExport, Store, TypedFunc,
 };
@@ -55,8 +55,8 @@ impl BareEngine {
         config.memory_init_cow(false).memory_reservation(4 << 30).memory_guard_size(32 << 20);
         config.memory_may_move(false).native_unwind_info(false);
         config.with_host_memory(Arc::<Memories>::clone(&memories));
-        let engine = Engine::new(&config)?;
-        let linker = imports(&engine)?;
+        let engine = plain(Engine::new(&config))?;
+        let linker = plain(imports(&engine))?;
         Ok(BareEngine { engine, memories, linker })
     }
 
@@ -67,7 +67,12 @@ impl BareEngine {
 
     /// Compiles.
     pub(crate) fn compile(&self, wasm: &[u8]) -> Result<Module> {
-        Ok(Module::new(&self.engine, wasm)?)
+        plain(Module::new(&self.engine, wasm))
+    }
+
+    /// Compiles, and gives the code as it is kept in a file.
+    pub(crate) fn serialize(&self, wasm: &[u8]) -> Result<Vec<u8>> {
+        plain(self.compile(wasm)?.serialize())
     }
 
     /// Compiles and links.
@@ -77,26 +82,26 @@ impl BareEngine {
 
     /// Loads what [`Module::serialize`] made, and links.
     pub(crate) fn load(&self, code: &Path) -> Result<BareModule> {
-        self.link(&deserialize_file(&self.engine, code)?)
+        self.link(&plain(deserialize_file(&self.engine, code))?)
     }
 
     /// A store and an instance; the memory is mapped on the way.
     pub(crate) fn instantiate(&self, module: &BareModule) -> Result<BareInstance> {
         let mut store = Store::new(&self.engine, Host::default());
-        store.set_fuel(FUEL)?;
-        let instance = module.instance.instantiate(&mut store)?;
+        plain(store.set_fuel(FUEL))?;
+        let instance = plain(module.instance.instantiate(&mut store))?;
         let memory = instance.get_module_export(&mut store, &module.memory).and_then(|e| e.into_memory());
         let deliver = instance.get_module_export(&mut store, &module.deliver).and_then(|e| e.into_func());
         let memory = memory.context("the module exports a memory")?;
         store.data_mut().memory = Some(memory);
-        let deliver = deliver.context("the module exports vat_deliver")?.typed(&store)?;
+        let deliver = plain(deliver.context("the module exports vat_deliver")?.typed(&store))?;
         Ok(BareInstance { store, memory, deliver })
     }
 
     fn link(&self, module: &Module) -> Result<BareModule> {
         let export = |name| module.get_export_index(name).with_context(|| format!("no export {name}"));
         Ok(BareModule {
-            instance: self.linker.instantiate_pre(module)?,
+            instance: plain(self.linker.instantiate_pre(module))?,
             memory: export("memory")?,
             deliver: export("vat_deliver")?,
         })
@@ -108,8 +113,8 @@ impl BareInstance {
     pub(crate) fn deliver(&mut self, delivery: Vec<u8>) -> Result<()> {
         let len = i32::try_from(delivery.len())?;
         self.store.data_mut().delivery = delivery;
-        self.store.set_fuel(FUEL)?;
-        let status = self.deliver.call(&mut self.store, len)?;
+        plain(self.store.set_fuel(FUEL))?;
+        let status = plain(self.deliver.call(&mut self.store, len))?;
         ensure!(status == 0, "the vat failed with status {status}");
         Ok(())
     }
@@ -121,7 +126,7 @@ impl BareInstance {
 }
 
 /// The imports of a vat, doing no more than they must.
-fn imports(engine: &Engine) -> Result<Linker<Host>> {
+fn imports(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
     linker.func_wrap("vat", "delivery_read", |mut caller: Caller<'_, Host>, dst: u32| {
         let (bytes, host) = split(&mut caller)?;
@@ -131,7 +136,7 @@ fn imports(engine: &Engine) -> Result<Linker<Host>> {
         let (bytes, _) = split(&mut caller)?;
         let end = ptr as usize + len as usize;
         let syscall = bytes.get(ptr as usize..end).ok_or_else(|| wasmtime::Error::msg("a bad pointer"))?;
-        decode_syscall(syscall).map_err(wasmtime::Error::from_anyhow)?;
+        decode_syscall(syscall)?;
         Ok(u32::try_from(ANSWER.len())?)
     })?;
     linker.func_wrap("vat", "result_read", |mut caller: Caller<'_, Host>, dst: u32| {
@@ -151,4 +156,9 @@ fn copy(memory: &mut [u8], dst: u32, bytes: &[u8]) -> wasmtime::Result<()> {
     let room = memory.get_mut(dst as usize..dst as usize + bytes.len());
     room.ok_or_else(|| wasmtime::Error::msg("a bad pointer"))?.copy_from_slice(bytes);
     Ok(())
+}
+
+/// wasmtime's errors are of its own type.
+fn plain<T>(result: wasmtime::Result<T>) -> Result<T> {
+    result.map_err(|error| anyhow!("wasmtime: {error:#}"))
 }

@@ -85,11 +85,7 @@ impl Session {
     }
 
     /// Measures a figure that has no floor.
-    pub(crate) fn alone(
-        &mut self,
-        figure: Figure,
-        mut ours: impl FnMut() -> Result<Duration>,
-    ) -> Result<()> {
+    pub(crate) fn alone(&mut self, figure: Figure, mut ours: impl FnMut() -> Result<Duration>) -> Result<()> {
         if !self.is_chosen(&figure) {
             return Ok(());
         }

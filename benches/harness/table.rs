@@ -22,7 +22,9 @@ pub(crate) fn print(machine: &Machine, scale: Scale, rows: &[Row]) {
     println!("{}, {} processors, {}", machine.processor, machine.processors, machine.memory);
     println!("Linux {}, dirty pages by {}, {scale:?} run", machine.kernel, machine.tracker);
     println!("load average {} before, {} after", machine.load_before, load());
-    println!("page cache warm, except for figures with /cold/ in their name (dropped by POSIX_FADV_DONTNEED)");
+    println!(
+        "page cache warm, except for figures with /cold/ in their name (dropped by POSIX_FADV_DONTNEED)"
+    );
     println!("ratio = p50 / floor p50, sampled in turn; bound: ≤ for times and bytes, ≥ for rates");
     println!();
     let width = rows.iter().map(|row| row.figure.name().len()).max().unwrap_or(0);

@@ -24,7 +24,9 @@ const ALLOWED_BYTES: f64 = 8192.0;
 /// Measures memory. To be run last: it leaves the process with many address ranges.
 pub(crate) fn bench_memory(session: &mut Session) -> Result<()> {
     let vats: u32 = session.scale().pick(1_000, 10_000);
-    if !session.wants(&format!("memory/instance/vats={vats}")) && !session.wants(&format!("memory/vat/vats={vats}")) {
+    if !session.wants(&format!("memory/instance/vats={vats}"))
+        && !session.wants(&format!("memory/vat/vats={vats}"))
+    {
         return Ok(());
     }
     let dir = scratch()?;
@@ -101,7 +103,8 @@ fn private_bytes() -> Result<f64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let kibibytes = |field: &str| -> Result<f64> {
         let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let number = line.and_then(|line| line.split_whitespace().next()).with_context(|| format!("no {field}"))?;
+        let number =
+            line.and_then(|line| line.split_whitespace().next()).with_context(|| format!("no {field}"))?;
         Ok(number.parse()?)
     };
     Ok((kibibytes("RssAnon:")? + kibibytes("VmPTE:")?) * 1024.0)

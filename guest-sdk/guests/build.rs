@@ -19,7 +19,7 @@ const RUST: &[(&str, GuestTarget)] = &[
     ("mischief", GuestTarget::Unknown),
     ("raw", GuestTarget::Unknown),
     ("search", GuestTarget::Unknown),
-    ("wasi", GuestTarget::Wasip1),
+    ("wasi-vat", GuestTarget::Wasip1),
 ];
 
 /// Vats in C: the file's name without its ending.

@@ -40,7 +40,8 @@ fn open(dir: &Path) -> Warehouse {
 
 fn deliver(warehouse: &Warehouse, n: usize) {
     let delivery = message("step", &format!("[{n}]"));
-    let (report, _) = warehouse.provide_blocking(&vat()).unwrap().deliver(delivery, n as u64, Listener::default());
+    let (report, _) =
+        warehouse.provide_blocking(&vat()).unwrap().deliver(delivery, n as u64, Listener::default());
     report.unwrap();
 }
 
@@ -172,7 +173,10 @@ fn a_vat_whose_replay_differs_is_quarantined_with_its_evidence_and_the_rest_go_o
     let error = warehouse.provide_blocking(&vat()).unwrap_err();
     assert!(matches!(error, Error::Diverged { .. }), "{error}");
     let text = error.to_string();
-    assert!(text.contains("subject") && text.contains("delivery 13") && text.contains("computrons"), "{text}");
+    assert!(
+        text.contains("subject") && text.contains("delivery 13") && text.contains("computrons"),
+        "{text}"
+    );
     let again = warehouse.provide_blocking(&vat()).unwrap_err();
     assert!(matches!(again, Error::Quarantined { .. }), "{again}");
     let mut other = warehouse.provide_blocking(&"other".parse().unwrap()).unwrap();

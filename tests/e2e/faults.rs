@@ -39,7 +39,10 @@ fn faults_with(body: &str, expected: &VatFault) {
         let trace = scenario.run(host, |_| crate::scenario::Event::Evict);
         for delivery in &trace.deliveries[1..] {
             assert_eq!(delivery.outcome, Outcome::Faulted(expected.clone()));
-            assert_eq!(delivery.computrons.0, 400_000_000, "a faulted delivery is charged its whole allowance");
+            assert_eq!(
+                delivery.computrons.0, 400_000_000,
+                "a faulted delivery is charged its whole allowance"
+            );
         }
         assert_eq!(trace.heap[40_000..40_004], [0; 4], "the heap is as before the delivery");
     }
@@ -55,7 +58,10 @@ fn traps_are_told_apart() {
         ("(i32.trunc_f64_s (f64.div (f64.const 0) (f64.const 0)))", TrapKind::BadConversion),
         ("(i32.load (i32.const 65536))", TrapKind::OutOfBoundsMemory),
         ("(i32.load offset=4294967295 (i32.const 4294967295))", TrapKind::OutOfBoundsMemory),
-        ("(memory.fill (i32.const 65535) (i32.const 0) (i32.const 2)) (i32.const 0)", TrapKind::OutOfBoundsMemory),
+        (
+            "(memory.fill (i32.const 65535) (i32.const 0) (i32.const 2)) (i32.const 0)",
+            TrapKind::OutOfBoundsMemory,
+        ),
         ("(call_indirect (type $nothing) (i32.const 3)) (i32.const 0)", TrapKind::OutOfBoundsTable),
         ("(call_indirect (type $nothing) (i32.const 2)) (i32.const 0)", TrapKind::IndirectCallToNull),
         ("(call_indirect (type $number) (i32.const 0) (i32.const 0))", TrapKind::BadSignature),
@@ -69,7 +75,8 @@ fn traps_are_told_apart() {
 fn limits_of_work_and_depth_are_faults() {
     faults_with("(loop $for_ever (br $for_ever)) (i32.const 0)", &VatFault::OutOfComputrons);
     faults_with("(call $recurse) (i32.const 0)", &VatFault::StackOverflow);
-    let copies = "(loop $l (memory.copy (i32.const 0) (i32.const 0) (i32.const 65536)) (br $l)) (i32.const 0)";
+    let copies =
+        "(loop $l (memory.copy (i32.const 0) (i32.const 0) (i32.const 65536)) (br $l)) (i32.const 0)";
     faults_with(copies, &VatFault::OutOfComputrons);
 }
 
@@ -79,7 +86,8 @@ fn a_vat_says_why_it_failed() {
     faults_with("(i32.const 7)", &message(""));
     faults_with("(call $fail (i32.const 0) (i32.const 11)) (i32.const 1)", &message("the message"));
     faults_with("(call $fail (i32.const 0) (i32.const 11)) (unreachable)", &message("the message"));
-    let first = "(call $fail (i32.const 0) (i32.const 11)) (call $fail (i32.const 4) (i32.const 7)) (i32.const 1)";
+    let first =
+        "(call $fail (i32.const 0) (i32.const 11)) (call $fail (i32.const 4) (i32.const 7)) (i32.const 1)";
     faults_with(first, &message("message"));
 }
 
@@ -155,7 +163,14 @@ fn subscribing(dir: &std::path::Path) -> Warehouse {
     let warehouse = Warehouse::open(dir, WarehouseConfig::default()).unwrap();
     let body = "(drop (call $syscall (i32.const 100) (i32.const 20))) (i32.const 0)";
     warehouse.install("module", &wat::parse_str(misbehaving(body)).unwrap()).unwrap();
-    let started = warehouse.create(&vat(), "module", VatOptions::default(), CapData::undefined(), 0, Listener::default());
+    let started = warehouse.create(
+        &vat(),
+        "module",
+        VatOptions::default(),
+        CapData::undefined(),
+        0,
+        Listener::default(),
+    );
     started.0.unwrap();
     warehouse
 }
@@ -192,8 +207,14 @@ fn a_vat_whose_start_faults_does_not_come_to_be() {
                    (func (export "vat_deliver") (param i32) (result i32) (unreachable)))"#;
     warehouse.install("module", &wat::parse_str(wat).unwrap()).unwrap();
     let name: VatName = "stillborn".parse().unwrap();
-    let (started, _) =
-        warehouse.create(&name, "module", VatOptions::default(), CapData::undefined(), 0, Listener::default());
+    let (started, _) = warehouse.create(
+        &name,
+        "module",
+        VatOptions::default(),
+        CapData::undefined(),
+        0,
+        Listener::default(),
+    );
     let error = started.unwrap_err().to_string();
     assert!(error.contains("stillborn") && error.contains("start faulted"), "{error}");
     assert!(warehouse.vat(&name).is_err());

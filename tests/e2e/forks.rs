@@ -25,7 +25,10 @@ fn forked(dir: &std::path::Path) -> Warehouse {
     let warehouse = open(dir);
     warehouse.install("state", &wat::parse_str(STATE).unwrap()).unwrap();
     let undefined = CapData::undefined();
-    warehouse.create(&name("parent"), "state", VatOptions::default(), undefined, 0, Listener::default()).0.unwrap();
+    warehouse
+        .create(&name("parent"), "state", VatOptions::default(), undefined, 0, Listener::default())
+        .0
+        .unwrap();
     for _ in 0..4 {
         step(&warehouse, "parent");
     }
@@ -70,7 +73,11 @@ fn a_fork_outlives_its_parent_its_snapshots_and_restarts() {
     drop(warehouse);
     std::fs::remove_dir_all(dir.path().join("pages")).unwrap();
     let warehouse = open(dir.path());
-    assert_eq!(warehouse.root(&name("child")).unwrap(), root, "replayed from birth, through its parent's past");
+    assert_eq!(
+        warehouse.root(&name("child")).unwrap(),
+        root,
+        "replayed from birth, through its parent's past"
+    );
     assert!(warehouse.verify(&name("child")).unwrap().verdict.is_identical());
 }
 

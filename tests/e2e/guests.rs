@@ -34,7 +34,14 @@ const UNDEFINED: &str = "\"#undefined\"";
 
 #[test]
 fn a_counter_of_the_sdk() {
-    let calls = [("add", "[5]"), ("increment", "[]"), ("nonsense", "[]"), ("add", "[\"five\"]"), ("crash", "[\"why\"]"), ("peek", "[]")];
+    let calls = [
+        ("add", "[5]"),
+        ("increment", "[]"),
+        ("nonsense", "[]"),
+        ("add", "[\"five\"]"),
+        ("crash", "[\"why\"]"),
+        ("peek", "[]"),
+    ];
     let scenario = scenario("counter", "{\"start\":7}", &calls);
     indistinguishable(&scenario);
     let peeked = answer(&scenario, 6);
@@ -92,9 +99,13 @@ fn a_wasi_vat_sees_recorded_time_and_its_own_randomness_only() {
         ("words", "[]"),
         ("outside", "[]"),
     ];
-    let scenario = scenario("wasi", UNDEFINED, &calls);
+    let scenario = scenario("wasi-vat", UNDEFINED, &calls);
     indistinguishable(&scenario);
-    assert!(answer(&scenario, 2).contains("1700000002000000014"), "the crank's recorded time: {}", answer(&scenario, 2));
+    assert!(
+        answer(&scenario, 2).contains("1700000002000000014"),
+        "the crank's recorded time: {}",
+        answer(&scenario, 2)
+    );
     assert_ne!(answer(&scenario, 4), answer(&scenario, 5), "every crank has randomness of its own");
     assert_eq!(answer(&scenario, 4), answer(&scenario, 4), "and the same at every run");
 }

@@ -63,10 +63,12 @@ fn a_crash_at_any_delivery_loses_only_what_was_not_committed() {
 
 #[test]
 fn faulted_deliveries_leave_no_trace_in_the_vat() {
-    let text = STATE.replace("(local $reply i32)", "(local $reply i32) (call $maybe_fault (local.get $len))").replace(
-        "(func (export \"vat_deliver\")",
-        // Long deliveries fault, after they changed everything they could.
-        r#"(func $maybe_fault (param $len i32)
+    let text = STATE
+        .replace("(local $reply i32)", "(local $reply i32) (call $maybe_fault (local.get $len))")
+        .replace(
+            "(func (export \"vat_deliver\")",
+            // Long deliveries fault, after they changed everything they could.
+            r#"(func $maybe_fault (param $len i32)
              (if (i32.gt_u (local.get $len) (i32.const 500))
                (then
                  (global.set $a (i32.const -7))
@@ -75,7 +77,7 @@ fn faulted_deliveries_leave_no_trace_in_the_vat() {
                  (drop (call $syscall (i32.const 2048) (i32.const 36)))
                  (unreachable))))
            (func (export "vat_deliver")"#,
-    );
+        );
     let mut scenario = Scenario::wat(&text, 0);
     let long = [false, false, true, false, true, true, false, false, true, false];
     let padding = |long: bool| "7".repeat(if long { 500 } else { 1 });

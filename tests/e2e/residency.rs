@@ -25,8 +25,14 @@ fn warehouse(dir: &Path, vats: usize, resident_max: usize) -> Warehouse {
     let warehouse = open(dir, resident_max);
     warehouse.install("state", &wat::parse_str(STATE).unwrap()).unwrap();
     for n in 0..vats {
-        let made =
-            warehouse.create(&name(n), "state", VatOptions::default(), CapData::undefined(), 0, Listener::default());
+        let made = warehouse.create(
+            &name(n),
+            "state",
+            VatOptions::default(),
+            CapData::undefined(),
+            0,
+            Listener::default(),
+        );
         made.0.unwrap();
     }
     warehouse.commit().unwrap();
@@ -51,9 +57,16 @@ fn in_memory(warehouse: &Warehouse) -> Vec<usize> {
 fn the_vats_used_last_are_in_memory() {
     let dir = tempfile::tempdir().unwrap();
     let warehouse = warehouse(dir.path(), 4, 2);
-    for (used, expected) in
-        [(0, [0, 3]), (1, [0, 1]), (2, [1, 2]), (3, [2, 3]), (1, [1, 3]), (1, [1, 3]), (3, [1, 3]), (0, [0, 3])]
-    {
+    for (used, expected) in [
+        (0, [0, 3]),
+        (1, [0, 1]),
+        (2, [1, 2]),
+        (3, [2, 3]),
+        (1, [1, 3]),
+        (1, [1, 3]),
+        (3, [1, 3]),
+        (0, [0, 3]),
+    ] {
         touch(&warehouse, used);
         assert_eq!(in_memory(&warehouse), expected, "after {used}");
     }
@@ -225,8 +238,14 @@ fn names_are_unique_and_known() {
     let dir = tempfile::tempdir().unwrap();
     let warehouse = warehouse(dir.path(), 1, 1);
     let create = |vat: &VatName, module: &str| {
-        let made =
-            warehouse.create(vat, module, VatOptions::default(), CapData::undefined(), 0, Listener::default());
+        let made = warehouse.create(
+            vat,
+            module,
+            VatOptions::default(),
+            CapData::undefined(),
+            0,
+            Listener::default(),
+        );
         made.0.unwrap_err().to_string()
     };
     assert_eq!(

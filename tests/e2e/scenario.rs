@@ -7,7 +7,8 @@ use vat_abi::{
 };
 use vat_engine::Globals;
 use vat_warehouse::{
-    HeapRoot, RestoreMethod, SyscallHandler, SyscallVerdict, Tracking, VatName, VatOptions, Warehouse, WarehouseConfig,
+    HeapRoot, RestoreMethod, SyscallHandler, SyscallVerdict, Tracking, VatName, VatOptions, Warehouse,
+    WarehouseConfig,
 };
 
 /// What is delivered to one vat.
@@ -180,9 +181,8 @@ impl Scenario {
                 Event::Crash => {
                     warehouse.abandon().expect("no lease is held");
                     warehouse = open();
-                    position = warehouse
-                        .vat(&vat())
-                        .map_or(0, |row| usize::try_from(row.next_position.0).unwrap());
+                    position =
+                        warehouse.vat(&vat()).map_or(0, |row| usize::try_from(row.next_position.0).unwrap());
                 }
             }
         }

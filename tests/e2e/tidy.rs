@@ -31,13 +31,13 @@ const CONFINED: &[(&str, &[&str])] = &[
 
 /// Where unsafe code may be. Each entry is a file or a folder; all else is checked by the compiler, too.
 const UNSAFE: &[&str] = &[
-    "crates/image/src/mapping.rs",    // mapping heap images
+    "crates/image/src/mapping.rs", // mapping heap images
     "crates/image/src/mapping/",
-    "crates/engine/src/native.rs",    // compiled code from disk, and memories of our own
-    "guest-sdk/src/host.rs",          // the imports and exports of a vat, which are C functions
-    "guest-sdk/examples/raw/",        // a vat without the SDK, to show the ABI bare
+    "crates/engine/src/native.rs", // compiled code from disk, and memories of our own
+    "guest-sdk/src/host.rs",       // the imports and exports of a vat, which are C functions
+    "guest-sdk/examples/raw/",     // a vat without the SDK, to show the ABI bare
     "guest-sdk/examples/mischief/src/raw.rs", // a vat that passes bad pointers on request
-    "benches/floor",                  // the bare system calls that figures are compared with
+    "benches/floor",               // the bare system calls that figures are compared with
 ];
 
 fn root() -> &'static Path {
@@ -85,11 +85,16 @@ fn dependencies(manifest: &str) -> BTreeSet<String> {
 }
 
 fn package_name(manifest: &str) -> &str {
-    manifest.lines().find_map(|line| line.strip_prefix("name = ")).expect("a package has a name").trim_matches('"')
+    manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("name = "))
+        .expect("a package has a name")
+        .trim_matches('"')
 }
 
 fn packages() -> BTreeMap<String, BTreeSet<String>> {
-    let manifests = ["crates", "guest-sdk"].iter().flat_map(|folder| files(&root().join(folder), "Cargo.toml"));
+    let manifests =
+        ["crates", "guest-sdk"].iter().flat_map(|folder| files(&root().join(folder), "Cargo.toml"));
     manifests
         .map(|path| fs::read_to_string(path).unwrap())
         .map(|manifest| (package_name(&manifest).to_owned(), dependencies(&manifest)))
@@ -100,10 +105,15 @@ fn packages() -> BTreeMap<String, BTreeSet<String>> {
 fn every_edge_between_packages_is_in_the_table() {
     let packages = packages();
     for (name, allowed) in LAYERS {
-        let found = packages.get(*name).unwrap_or_else(|| panic!("the table names {name}, which does not exist"));
-        let ours: Vec<&str> = found.iter().map(String::as_str).filter(|d| packages.contains_key(*d)).collect();
+        let found =
+            packages.get(*name).unwrap_or_else(|| panic!("the table names {name}, which does not exist"));
+        let ours: Vec<&str> =
+            found.iter().map(String::as_str).filter(|d| packages.contains_key(*d)).collect();
         for dependency in ours {
-            assert!(allowed.contains(&dependency), "{name} depends on {dependency}, and may only on {allowed:?}");
+            assert!(
+                allowed.contains(&dependency),
+                "{name} depends on {dependency}, and may only on {allowed:?}"
+            );
         }
     }
     for name in packages.keys().filter(|name| !name.starts_with("example-")) {
@@ -160,7 +170,10 @@ fn every_dependency_has_its_reason() {
     let workspace = manifest.split("# Others;").nth(1).expect("the manifest lists others' packages apart");
     let listed = workspace.lines().skip(1).take_while(|line| !line.is_empty());
     for name in listed.filter_map(|line| line.split([' ', '=']).next()) {
-        assert!(architecture.contains(&format!("`{name}`")), "ARCHITECTURE.md does not say what `{name}` is for");
+        assert!(
+            architecture.contains(&format!("`{name}`")),
+            "ARCHITECTURE.md does not say what `{name}` is for"
+        );
     }
 }
 

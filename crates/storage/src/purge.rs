@@ -9,9 +9,9 @@ use crate::Result;
 use crate::error::{Error, Fault};
 use crate::id::{Position, VatId};
 use crate::layer::LayerRow;
-use crate::{fork, snapshot};
 use crate::storage::Storage;
 use crate::vat::{VatStatus, set_status};
+use crate::{fork, snapshot};
 
 /// What one step of a purge did.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -57,11 +57,11 @@ fn a_vat_imports_the_abi_and_exports_its_entry_point() {
     for (name, wasm) in built() {
         let surface = surface(wasm);
         let foreign =
-            |module: &str| module != "vat" && !(name == "wasi" && module == "wasi_snapshot_preview1");
+            |module: &str| module != "vat" && !(name == "wasi-vat" && module == "wasi_snapshot_preview1");
         let foreign: Vec<_> = surface.imports.iter().filter(|(module, _)| foreign(module)).collect();
         assert!(foreign.is_empty(), "{name} imports {foreign:?}");
         let mut expected = BTreeSet::from(["memory".to_owned(), "vat_deliver".to_owned()]);
-        if name == "wasi" {
+        if name == "wasi-vat" {
             expected.insert("_initialize".to_owned());
         }
         assert_eq!(surface.exports, expected, "{name}");

@@ -48,7 +48,8 @@ impl Package {
         let target_dir = guests_dir().unwrap_or_else(|| workspace.join("target/guests"));
         let _lock = lock(&target_dir)?;
         let toolchain = Toolchain::find(&[self.target], &target_dir).map_err(refused)?;
-        let build = VatBuild { workspace, packages: vec![self.name.clone()], target: self.target, target_dir };
+        let build =
+            VatBuild { workspace, packages: vec![self.name.clone()], target: self.target, target_dir };
         let built = build.run(&toolchain).map_err(refused)?;
         let module = built.first().expect("one package was asked for, so one was built");
         Ok(fs::read(&module.wasm).map_err(io("read the vat's module"))?.into())

@@ -21,6 +21,9 @@ pub enum Error {
     /// The vat could not be compiled; the text says what to do.
     #[error("the vat could not be built: {0}")]
     Build(#[source] Arc<vat_sdk_build::Error>),
+    /// The text of a module cannot be read.
+    #[error("the module cannot be used: {0}")]
+    Module(String),
     /// The vat rejected the promise for the answer.
     #[error("{call} was rejected: {reason}")]
     Rejected {
@@ -48,7 +51,9 @@ pub enum Error {
         got: String,
     },
     /// The promise for the answer is not settled yet.
-    #[error("{promise} is not settled: the vat did not answer within the delivery; `send` and `answer` ask later")]
+    #[error(
+        "{promise} is not settled: the vat did not answer within the delivery; `send` and `answer` ask later"
+    )]
     Unanswered {
         /// The promise.
         promise: String,

@@ -108,7 +108,9 @@ impl Host {
         let listener = Listener::new(promises.clone(), self.subject.answers());
         let (report, listener) = self.hand_over(delivery.clone(), time_ns, listener);
         let report = report.map_err(|error| match error {
-            WarehouseError::StartFaulted { fault, .. } => Error::Faulted { call: "startVat".to_owned(), fault },
+            WarehouseError::StartFaulted { fault, .. } => {
+                Error::Faulted { call: "startVat".to_owned(), fault }
+            }
             other => Error::Host(other),
         })?;
         if report.outcome == Outcome::Delivered {

@@ -96,7 +96,8 @@ pub(crate) fn message(method: &str, arguments: &impl Serialize, result: Option<V
     } else if listed.body.starts_with("#[") {
         marshal(what, &(method, arguments))?
     } else {
-        let reason = Rejection::type_error("they are no tuple or list; one argument is written `(argument,)`");
+        let reason =
+            Rejection::type_error("they are no tuple or list; one argument is written `(argument,)`");
         return Err(Error::Marshal { what, reason });
     };
     Ok(Delivery::Message { target: Vref::root(), message: Message { methargs, result } })

@@ -99,7 +99,9 @@ mod tests {
             &[send("p-60"), resolve("p-60")],
             &[resolve("p-60"), send("p-60")],
         ];
-        for (syscalls, expected) in legal.map(|it| (it, true)).into_iter().chain(illegal.map(|it| (it, false))) {
+        for (syscalls, expected) in
+            legal.map(|it| (it, true)).into_iter().chain(illegal.map(|it| (it, false)))
+        {
             let mut promises = Promises::default();
             promises.receive(&Delivery::Message { target: Vref::root(), message: message("p-60") });
             let (last, before) = syscalls.split_last().unwrap();

@@ -76,11 +76,7 @@ impl Scenario {
     /// # Panics
     /// As [`Scenario::call`].
     #[track_caller]
-    pub fn calls<A: Serialize>(
-        mut self,
-        method: &str,
-        arguments: impl IntoIterator<Item = A>,
-    ) -> Scenario {
+    pub fn calls<A: Serialize>(mut self, method: &str, arguments: impl IntoIterator<Item = A>) -> Scenario {
         for arguments in arguments {
             self = self.call(method, arguments);
         }
@@ -153,11 +149,7 @@ impl Scenario {
     pub fn check(&self) -> Result<Trace> {
         let steady = self.run()?;
         for schedule in DISTURBED {
-            let disturbed = self.disturbed(schedule)?;
-            if let Some(difference) = steady.difference(&disturbed) {
-                let difference = Box::new(self.locate(difference, schedule));
-                return Err(Error::Different { situation: schedule.name.to_owned(), difference });
-            }
+            self.compare(&steady, self, schedule)?;
         }
         Ok(steady)
     }
@@ -170,6 +162,18 @@ impl Scenario {
     pub fn assert_deterministic(self) {
         if let Err(error) = self.check() {
             panic!("the vat is not deterministic, or could not be run:\n{error}");
+        }
+    }
+
+    /// Compares what this scenario gives in memory with what `other`, which is the same but in this crate's own
+    /// tests, gives by this schedule.
+    fn compare(&self, steady: &Trace, other: &Scenario, schedule: &Schedule) -> Result {
+        match steady.difference(&other.disturbed(schedule)?) {
+            None => Ok(()),
+            Some(difference) => {
+                let difference = Box::new(self.locate(difference, other, schedule));
+                Err(Error::Different { situation: schedule.name.to_owned(), difference })
+            }
         }
     }
 
@@ -195,12 +199,13 @@ impl Scenario {
 
     /// Finds the delivery after which the states differ, by running ever longer beginnings of the scenario. A
     /// state is looked at only at the end of a run, so that those which do not differ cost nothing.
-    fn locate(&self, difference: Difference, schedule: &Schedule) -> Difference {
+    fn locate(&self, difference: Difference, other: &Scenario, schedule: &Schedule) -> Difference {
         if !difference.is_in_state() {
             return difference;
         }
         for steps in 1..=self.steps.len() {
-            let (Ok(steady), Ok(disturbed)) = (self.first(steps, &STEADY), self.first(steps, schedule)) else {
+            let (Ok(steady), Ok(disturbed)) = (self.first(steps, &STEADY), other.first(steps, schedule))
+            else {
                 break; // What differs differs from run to run; then what is known has to do.
             };
             if let Some(earlier) = steady.difference(&disturbed) {
@@ -221,3 +226,6 @@ fn written<T>(marshalled: Result<T>) -> T {
 fn named(promise: &str) -> Vref {
     promise.parse().unwrap_or_else(|error| panic!("{promise:?} is no promise: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use vat_abi::{Syscall, SyscallResult};
 use vat_sdk_build::GuestTarget;
-use vat_warehouse::VatOptions;
+use vat_warehouse::{VatOptions, module_bytes};
 
 use crate::compile::{Package, compile_c};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A vat to be: its module, its options, and what it hears back from its syscalls.
 #[derive(Clone, Debug)]
@@ -40,11 +40,7 @@ impl Subject {
         name: impl Into<String>,
         target: GuestTarget,
     ) -> Subject {
-        Subject::of(Module::Package(Package {
-            manifest_dir: manifest_dir.into(),
-            name: name.into(),
-            target,
-        }))
+        Subject::of(Module::Package(Package { manifest_dir: manifest_dir.into(), name: name.into(), target }))
     }
 
     /// A module that exists already: wasm, or its text format.
@@ -90,7 +86,10 @@ impl Subject {
     pub(crate) fn module(&self) -> Result<Arc<[u8]>> {
         match &self.module {
             Module::Package(package) => package.wasm(),
-            Module::Wasm(bytes) => Ok(Arc::clone(bytes)),
+            Module::Wasm(bytes) => {
+                let binary = module_bytes(bytes).map_err(|refusal| Error::Module(refusal.to_string()))?;
+                Ok(binary.into())
+            }
         }
     }
 

@@ -248,9 +248,7 @@ impl TestVat {
     fn hand_over(&mut self, call: &str, delivery: Delivery) -> Result {
         match &self.deliver(delivery)?.outcome {
             Outcome::Delivered => Ok(()),
-            Outcome::Faulted(fault) => {
-                Err(Error::Faulted { call: call.to_owned(), fault: fault.clone() })
-            }
+            Outcome::Faulted(fault) => Err(Error::Faulted { call: call.to_owned(), fault: fault.clone() }),
         }
     }
 

@@ -167,7 +167,11 @@ fn unequal<T: PartialEq + fmt::Display>(aspect: Aspect, a: &T, b: &T) -> Option<
     (a != b).then(|| (aspect, a.to_string(), b.to_string()))
 }
 
-fn unequal_lists<T: PartialEq + fmt::Display>(aspect: fn(usize) -> Aspect, a: &[T], b: &[T]) -> Option<Found> {
+fn unequal_lists<T: PartialEq + fmt::Display>(
+    aspect: fn(usize) -> Aspect,
+    a: &[T],
+    b: &[T],
+) -> Option<Found> {
     let index = (0..a.len().max(b.len())).find(|index| a.get(*index) != b.get(*index))?;
     let side = |list: &[T]| list.get(index).map_or_else(nothing, T::to_string);
     Some((aspect(index), side(a), side(b)))
@@ -206,7 +210,9 @@ impl Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.position {
-            Some(position) if self.is_in_state() => write!(f, "from delivery {position} on, {}", self.aspect)?,
+            Some(position) if self.is_in_state() => {
+                write!(f, "from delivery {position} on, {}", self.aspect)?
+            }
             Some(position) => write!(f, "in delivery {position}, {}", self.aspect)?,
             None => write!(f, "{}", self.aspect)?,
         }

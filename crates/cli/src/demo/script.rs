@@ -38,7 +38,7 @@ impl Kind {
             Kind::CCounter => "c-counter",
             Kind::Ledger => "ledger",
             Kind::Search => "search",
-            Kind::Wasi => "wasi",
+            Kind::Wasi => "wasi-vat",
         }
     }
 

@@ -158,6 +158,7 @@ fn keys_follow_each_other_by_their_bytes() {
 
     let mut walked = vec![String::new()];
     while let Some(key) = scratch.storage.vatstore_next_key(vat, walked.last().expect("one")).expect("read") {
+        assert!(walked.last() < Some(&key), "a walk ends");
         walked.push(key);
     }
     assert_eq!(walked, ordered);

@@ -50,7 +50,9 @@ fn a_parent_may_go_before_its_forks() {
     assert_eq!(entries(storage, child).concat(), "abc");
     let rows = || {
         let count = |session: &mut crate::session::Session| {
-            Ok(session.connection.query_row("SELECT count(*) FROM transcript", [], |row| row.get::<_, u64>(0))?)
+            Ok(session
+                .connection
+                .query_row("SELECT count(*) FROM transcript", [], |row| row.get::<_, u64>(0))?)
         };
         storage.read("count", count).expect("a count")
     };

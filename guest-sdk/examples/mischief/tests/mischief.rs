@@ -11,7 +11,8 @@ fn subject() -> Subject {
 
 #[test]
 fn every_misdeed_is_its_own_fault_and_is_undone() -> Result {
-    let panicked = |fault: &VatFault| matches!(fault, VatFault::Failed { message } if message.ends_with(": oh"));
+    let panicked =
+        |fault: &VatFault| matches!(fault, VatFault::Failed { message } if message.ends_with(": oh"));
     let misdeeds: [(&str, Value, &dyn Fn(&VatFault) -> bool); 9] = [
         ("loop", json!([]), &|fault| *fault == VatFault::OutOfComputrons),
         ("recurse", json!([]), &|fault| *fault == VatFault::StackOverflow),

@@ -36,7 +36,7 @@ fn every_part_is_compared() {
             Some(1),
             Aspect::Outcome,
             "ok",
-            "fault: stack-overflow",
+            "fault: stack overflow",
         ),
         (
             |t| t.deliveries[0].0 = Delivery::BringOutYourDead,
