@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use vat_image::Image;
 use vat_warehouse::{VatLease, VatName, Warehouse};
 
-pub(crate) use self::memory::bench_memory;
+pub(crate) use self::memory::{answer, bench_memory};
 use self::subject::{Subject, Warehoused};
 use crate::floor::{Eviction, ReadAhead, drop_cached};
 use crate::harness::{Figure, Session};
@@ -28,7 +28,7 @@ pub(crate) fn bench(session: &mut Session) -> Result<()> {
     for heap in sizes.iter().copied().map(HeapSize) {
         bench_size(session, heap)?;
     }
-    compare_sizes(session, HeapSize(sizes[0]), HeapSize(*sizes.last().context("sizes")?));
+    bench_sizes(session, HeapSize(sizes[0]), HeapSize(sizes[sizes.len() - 1]))?;
     let sizes = session.scale().pick(&[1, 64][..], &[1, 64, 1024][..]);
     for heap in sizes.iter().copied().map(HeapSize) {
         bench_warehouse(session, heap)?;
@@ -149,13 +149,20 @@ fn bench_evict(session: &mut Session, figure: Figure, subject: &Subject, dirty: 
     )
 }
 
-/// The largest heap against the smallest: a restore's cost must not depend on the size.
-fn compare_sizes(session: &mut Session, small: HeapSize, large: HeapSize) {
-    let p50 = |heap| session.p50(&format!("restore/heap={heap}"));
-    if let (Some(of_small), Some(of_large)) = (p50(small), p50(large)) {
-        let figure = Figure::time(format!("restore/heap={large} beside heap={small}")).at_most(2.0);
-        session.once(figure, of_large, Some(of_small));
+/// The largest heap beside the smallest: a restore's cost must not depend on the size.
+fn bench_sizes(session: &mut Session, small: HeapSize, large: HeapSize) -> Result<()> {
+    let figure = Figure::time(format!("restore/heap={large}/beside={small}")).at_most(2.0);
+    if !session.wants(figure.name()) {
+        return Ok(());
     }
+    let dir = scratch()?;
+    let of_large = Subject::new(&dir.path().join("large"), large)?;
+    let of_small = Subject::new(&dir.path().join("small"), small)?;
+    session.pair(
+        figure,
+        || timed(|| of_large.restore()).map(|(taken, _)| taken),
+        || timed(|| of_small.restore()).map(|(taken, _)| taken),
+    )
 }
 
 fn bench_warehouse(session: &mut Session, heap: HeapSize) -> Result<()> {
@@ -179,8 +186,8 @@ fn bench_warehouse(session: &mut Session, heap: HeapSize) -> Result<()> {
     bench_warehouse_writes(session, heap, &subject, &hosted)
 }
 
-/// With 16 pages written, so that each eviction saves something. Many vats take turns: none gathers layers that no host
-/// would let it gather within so short a time.
+/// With 16 pages written, so that each eviction saves something. Vats take turns, and each writes the same scattered pages
+/// again and again; what vats do to their images that write elsewhere every time is in [`wear`].
 fn bench_warehouse_writes(
     session: &mut Session,
     heap: HeapSize,
@@ -191,8 +198,7 @@ fn bench_warehouse_writes(
     session.pair(
         Figure::time(format!("warehouse/provide/heap={heap}/dirty={DIRTY}")).at_most(1.5),
         || {
-            let seed = seeds.0.next().context("a seed")?;
-            let vat = hosted.writer(seed);
+            let (vat, seed) = hosted.writer(seeds.0.next().context("a turn")?);
             let (taken, lease) = timed(|| provide_and_deliver(&hosted.warehouse, vat, seed))?;
             drop(lease);
             hosted.warehouse.evict(vat)?;
@@ -205,8 +211,7 @@ fn bench_warehouse_writes(
     session.pair(
         Figure::time(format!("warehouse/evict/heap={heap}/dirty={DIRTY}")).at_most(1.5),
         || {
-            let seed = seeds.0.next().context("a seed")?;
-            let vat = hosted.writer(seed);
+            let (vat, seed) = hosted.writer(seeds.0.next().context("a turn")?);
             drop(provide_and_deliver(&hosted.warehouse, vat, seed)?);
             timed(|| Ok(hosted.warehouse.evict(vat)?)).map(|(taken, ())| taken)
         },

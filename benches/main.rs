@@ -28,11 +28,14 @@ fn main() -> Result<()> {
 }
 
 fn run() -> Result<()> {
+    if let Some(answered) = heap::answer() {
+        return answered;
+    }
     let mut session = Session::new(Arguments::parse(std::env::args().skip(1))?);
     instantiation::bench(&mut session)?;
     heap::bench(&mut session)?;
-    delivery::bench(&mut session)?;
     heap::bench_memory(&mut session)?;
+    delivery::bench(&mut session)?;
     session.finish()
 }
 

@@ -196,7 +196,9 @@ const TEMPLATE: &str = r#"
           (i32.rem_u (i32.add (local.get $page) (i32.const 104729)) (i32.sub (i32.const $PAGES) (i32.const 1))))
         (i64.store
           (i32.add (i32.const 8) (i32.shl (i32.add (local.get $page) (i32.const 1)) (i32.const 12)))
-          (call $mix (i64.extend_i32_u (i32.add (local.get $seed) (local.get $left)))))
+          (i64.add
+            (call $mix (i64.extend_i32_u (i32.add (local.get $seed) (local.get $left))))
+            (global.get $deliveries)))
         (br $write)))
     (block $asked
       (loop $ask

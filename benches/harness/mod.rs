@@ -108,11 +108,6 @@ impl Session {
         }
     }
 
-    /// The median of a figure that was measured before, in its unit.
-    pub(crate) fn p50(&self, name: &str) -> Option<f64> {
-        self.rows.iter().find(|row| row.figure.name() == name).map(|row| row.p50)
-    }
-
     /// Says that figures are left out, and why.
     pub(crate) fn left_out(&self, family: &str, why: &str) {
         table::note(&format!("{family} is left out: {why}"));

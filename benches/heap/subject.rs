@@ -15,7 +15,7 @@ use crate::floor::{BareEngine, BareInstance, BareModule, sync_file};
 use crate::vat::{HeapSize, Quiet, Syscalls, module};
 
 /// Vats that take turns in being written.
-const WRITERS: usize = 64;
+const WRITERS: u32 = 64;
 
 /// A module with its state after birth, as an image and as a flat file.
 pub(super) struct Subject {
@@ -95,9 +95,10 @@ impl Warehoused {
         Ok(Warehoused { warehouse, reader, writers })
     }
 
-    /// The vat whose turn it is.
-    pub(super) fn writer(&self, seed: u32) -> &VatName {
-        &self.writers[seed as usize % WRITERS]
+    /// The vat whose turn it is, and the seed of its deliveries.
+    pub(super) fn writer(&self, turn: u32) -> (&VatName, u32) {
+        let n = turn % WRITERS;
+        (&self.writers[n as usize], n)
     }
 }
 

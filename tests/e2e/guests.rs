@@ -55,6 +55,20 @@ fn a_vat_without_the_sdk() {
     assert!(answer(&scenario, 3).contains('7'));
 }
 
+/// The vat that the ABI reference shows, taken from its text.
+#[test]
+fn the_vat_of_the_abi_reference() {
+    let reference = include_str!("../../crates/abi/ABI.md");
+    let text = reference.split("```wat").nth(1).and_then(|rest| rest.split("```").next()).expect("it shows a vat");
+    let scenario = Scenario::wat(text, 3);
+    indistinguishable(&scenario);
+    let answers: Vec<String> = (1..4).map(|position| answer(&scenario, position)).collect();
+    assert_eq!(
+        answers,
+        [r##"resolve p-60 to #0"##, r##"resolve p-60 to #1"##, r##"resolve p-60 to #2"##].map(str::to_owned)
+    );
+}
+
 #[test]
 fn a_ledger_with_storage() {
     let calls = [

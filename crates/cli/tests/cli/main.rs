@@ -1,1 +1,11 @@
-//! t
+//! The `vats` command as people and scripts meet it: the binary is run, and all that it prints is compared.
+
+#![expect(unreachable_pub, reason = "a test binary has no boundary")]
+
+mod bad_input;
+mod commands;
+mod demo;
+mod faults;
+mod harness;
+mod scripts;
+mod wat;

@@ -1,0 +1,320 @@
+//! Each command as it is meant to be used.
+
+use expect_test::expect;
+
+use crate::harness::Vats;
+use crate::wat::{answering, rejecting, resolve, vat};
+
+#[test]
+fn a_session() {
+    let mut vats = Vats::nowhere();
+    vats.file("program.wat", answering("#@"));
+    vats.run(&["init"])
+        .run(&["init"])
+        .run(&["list"])
+        .run(&["install", "program", "program.wat"])
+        .run(&["create", "alice", "program"])
+        .run(&["create", "bob", "program", "--args", "{\"$a\":[1,\"#x\"]}", "--memory-pages", "2"])
+        .run(&["send", "alice", "count"])
+        .run(&["send", "alice", "count", "[1,\"$two\",null,9007199254740993]"])
+        .run(&["send", "bob", "count"])
+        .run(&["list"])
+        .run(&["show", "alice"])
+        .run(&["evict", "alice"])
+        .run(&["evict", "alice"])
+        .run(&["show", "alice"])
+        .run(&["send", "alice", "count"])
+        .run(&["transcript", "alice"])
+        .run(&["transcript", "alice", "--from", "1", "--limit", "1"])
+        .run(&["transcript", "bob", "--limit", "1"])
+        .run(&["replay"])
+        .run(&["replay", "bob", "--jobs", "1"])
+        .run(&["terminate", "bob"])
+        .run(&["terminate", "alice", "--reason", "no longer needed"])
+        .run(&["list"])
+        .run(&["list", "--all"])
+        .run(&["replay"]);
+    vats.saw(expect![[r##"
+        $ vats init
+        ready for vats: DIR/data
+        $ vats init
+        ready for vats: DIR/data
+        $ vats list
+        there are no vats; `vats create` makes one
+        $ vats install program program.wat
+        installed program (300 bytes, HASH)
+        $ vats create alice program
+        created alice of program
+        $ vats create bob program --args '{"$a":[1,"#x"]}' --memory-pages 2
+        created bob of program
+        $ vats send alice count
+        1
+        $ vats send alice count '[1,"$two",null,9007199254740993]'
+        2
+        $ vats send bob count
+        1
+        $ vats list
+        VAT    MODULE   DELIVERIES  STATUS
+        alice  program  3           alive
+        bob    program  2           alive
+        $ vats show alice
+        vat           alice
+        module        program (HASH)
+        status        alive
+        incarnation   0
+        deliveries    3
+        snapshot      none; its next use replays 3 deliveries
+        heap          64.0 KiB
+        storage keys  0
+        memory limit  16384 pages of 64 KiB
+        computrons    1000000000 per delivery
+        $ vats evict alice
+        evicted alice after 3 deliveries: 3 replayed, 1 pages of 4 KiB saved
+        $ vats evict alice
+        evicted alice after 3 deliveries: 0 replayed, 0 pages of 4 KiB saved
+        $ vats show alice
+        vat           alice
+        module        program (HASH)
+        status        alive
+        incarnation   0
+        deliveries    3
+        snapshot      after 3 deliveries; its next use replays 0
+        heap          64.0 KiB
+        storage keys  0
+        memory limit  16384 pages of 64 KiB
+        computrons    1000000000 per delivery
+        $ vats send alice count
+        3
+        $ vats transcript alice
+        #0 startVat #"#undefined"
+          = ok, N computrons, at TIME
+        #1 message o+0 #["count",[]] result p-61
+          resolve p-61 fulfilled #1 -> ok
+          = ok, N computrons, at TIME
+        #2 message o+0 #["count",[1,"!$two",null,"+9007199254740993"]] result p-62
+          resolve p-62 fulfilled #2 -> ok
+          = ok, N computrons, at TIME
+        #3 message o+0 #["count",[]] result p-63
+          resolve p-63 fulfilled #3 -> ok
+          = ok, N computrons, at TIME
+        $ vats transcript alice --from 1 --limit 1
+        #1 message o+0 #["count",[]] result p-61
+          resolve p-61 fulfilled #1 -> ok
+          = ok, N computrons, at TIME
+        $ vats transcript bob --limit 1
+        #0 startVat #{"!$a":[1,"!#x"]}
+          = ok, N computrons, at TIME
+        $ vats replay
+        identical: 2 of 2 vats (6 deliveries replayed, 128.0 KiB of heap compared)
+        $ vats replay bob --jobs 1
+        identical: 1 of 1 vats (2 deliveries replayed, 64.0 KiB of heap compared)
+        $ vats terminate bob
+        terminated bob
+        $ vats terminate alice --reason 'no longer needed'
+        terminated alice
+        $ vats list
+        there are no vats; `vats create` makes one
+        $ vats list --all
+        VAT    MODULE   DELIVERIES  STATUS
+        alice  program  0           terminated: no longer needed
+        bob    program  0           terminated: terminated by hand
+        $ vats replay
+        identical: 0 of 0 vats (0 deliveries replayed, 0 bytes of heap compared)
+    "##]]);
+}
+
+#[test]
+fn stats_count_what_there_is() {
+    let vats = Vats::with_alice(&answering("#@"));
+    vats.json(&["send", "alice", "x"]);
+    let stats = vats.json(&["stats"]);
+    for (key, expected) in
+        [("modules", 1), ("vats_alive", 1), ("vats_quarantined", 0), ("vats_terminated", 0), ("deliveries", 2)]
+    {
+        assert_eq!(stats[key], expected, "{key}");
+    }
+    let text = String::from_utf8(vats.output(&["stats"]).stdout).unwrap();
+    assert!(text.contains("\nvats          1 alive, 0 quarantined, 0 terminated\n"), "{text}");
+    assert!(text.contains("\ndeliveries    2 in 1 spans\n"), "{text}");
+}
+
+#[test]
+fn answers_are_plain_json() {
+    for (body, expected) in [
+        ("#\"#undefined\"", "null"),
+        ("#[\"!$5\",\"+7\",{\"a\":true}]", "[\"$5\",7,{\"a\":true}]"),
+        ("no smallcaps", "\"no smallcaps\""),
+    ] {
+        let vats = Vats::with_alice(&answering(body));
+        let output = vats.output(&["send", "alice", "x"]);
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{expected}\n"));
+    }
+}
+
+#[test]
+fn a_rejection_is_one_line_and_exit_code_1() {
+    let mut vats = Vats::with_alice(&rejecting("#{\"#error\":\"no such\\naccount\",\"name\":\"TypeError\"}"));
+    vats.run(&["send", "alice", "pay", "[5]"]).run(&["send", "alice", "pay"]).run(&["replay"]);
+    vats.saw(expect![[r#"
+        $ vats send alice pay '[5]'
+        ! error: alice rejected pay: TypeError: no such account
+        = 1
+        $ vats send alice pay
+        ! error: alice rejected pay: TypeError: no such account
+        = 1
+        $ vats replay
+        identical: 1 of 1 vats (3 deliveries replayed, 64.0 KiB of heap compared)
+    "#]]);
+}
+
+#[test]
+fn references_are_shown() {
+    let answer = "[\"resolve\",[[\"p-6@\",false,{\"body\":\"#[\\\"$0.Alleged: Purse\\\"]\",\"slots\":[\"o+7\"]}]]]";
+    let mut vats = Vats::with_alice(&vat(&[answer], "(i32.const 0)"));
+    vats.run(&["send", "alice", "open"]);
+    vats.saw(expect![[r#"
+        $ vats send alice open
+        [{"iface":"Alleged: Purse","slot":"o+7"}]
+    "#]]);
+}
+
+#[test]
+fn what_goes_nowhere_is_noted() {
+    let send = "[\"send\",\"o-50\",{\"methargs\":{\"body\":\"#[\\\"hello\\\",[]]\",\"slots\":[]},\"result\":\"p+1\"}]";
+    let mut vats = Vats::with_alice(&vat(&[send, "[\"subscribe\",\"p+1\"]"], "(i32.const 0)"));
+    vats.run(&["send", "alice", "greet"]).run(&["send", "alice", "greet", "-q"]).run(&["transcript", "alice", "--from", "1"]);
+    vats.saw(expect![[r#"
+        $ vats send alice greet
+        ! note: alice sent a message to others; without a kernel they are recorded, and carried nowhere
+        ! note: alice has not answered greet yet
+        $ vats send alice greet -q
+        $ vats transcript alice --from 1
+        #1 message o+0 #["greet",[]] result p-61
+          send o-50 #["hello",[]] result p+1 -> ok
+          subscribe p+1 -> ok
+          = ok, N computrons, at TIME
+        #2 message o+0 #["greet",[]] result p-62
+          send o-50 #["hello",[]] result p+1 -> ok
+          subscribe p+1 -> ok
+          = ok, N computrons, at TIME
+    "#]]);
+}
+
+#[test]
+fn a_vat_that_exits_is_terminated() {
+    let exit = |failure| format!("[\"exit\",{failure},{{\"body\":\"#\\\"so long\\\"\",\"slots\":[]}}]");
+    let mut vats = Vats::with_alice(&vat(&[&resolve(false, "#1"), &exit(false)], "(i32.const 0)"));
+    vats.file("bob.wat", vat(&[&exit(true)], "(i32.const 0)"));
+    vats.run(&["send", "alice", "leave"])
+        .run(&["send", "alice", "leave"])
+        .run(&["install", "bob", "bob.wat"])
+        .run(&["create", "bob", "bob"])
+        .run(&["send", "bob", "leave"])
+        .run(&["list", "--all"]);
+    vats.saw(expect![[r#"
+        $ vats send alice leave
+        1
+        ! note: alice ended itself and is gone: done: "so long"
+        $ vats send alice leave
+        ! error: there is no vat alice; `vats list` shows which there are
+        = 1
+        $ vats install bob bob.wat
+        installed bob (275 bytes, HASH)
+        $ vats create bob bob
+        created bob of bob
+        $ vats send bob leave
+        ! note: bob ended itself and is gone: failed: "so long"
+        ! note: bob has not answered leave yet
+        $ vats list --all
+        VAT    MODULE   DELIVERIES  STATUS
+        alice  program  0           terminated: done: "so long"
+        bob    bob      0           terminated: failed: "so long"
+    "#]]);
+}
+
+#[test]
+fn a_vats_log_goes_to_stderr() {
+    let wat = crate::wat::module(
+        "  (data (i32.const 0) \"watch\\nout \\1b[31m\")",
+        "    (call $log (i32.const 1) (i32.const 0) (i32.const 14))
+    (call $log (i32.const 3) (i32.const 0) (i32.const 5))
+    (i32.const 0)",
+    );
+    let mut vats = Vats::with_alice(&wat);
+    vats.run(&["send", "alice", "x"]).run(&["send", "alice", "x", "-v"]).run(&["send", "alice", "x", "-q"]);
+    vats.saw(expect![[r#"
+        $ vats send alice x
+        !  WARN vat: watch out \u001b[31 vat=alice
+        ! note: alice has not answered x yet
+        $ vats send alice x -v
+        ! DEBUG vat_storage::storage: store opened path=DIR/data/store.sqlite
+        !  WARN vat: watch out \u001b[31 vat=alice
+        ! DEBUG vat: watch vat=alice
+        ! note: alice has not answered x yet
+        $ vats send alice x -q
+    "#]]);
+}
+
+#[test]
+fn a_snapshot_spares_the_replay_and_changes_nothing() {
+    let vats = Vats::with_alice(&answering("#@"));
+    vats.json(&["send", "alice", "x"]);
+    assert_eq!(vats.json(&["evict", "alice"])["replayed"], 2);
+    assert_eq!(vats.json(&["evict", "alice"])["replayed"], 0);
+    assert_eq!(vats.json(&["show", "alice"])["snapshot"], 2);
+    assert_eq!(vats.json(&["send", "alice", "x"])["value"], 2);
+    assert_eq!(vats.json(&["replay"])["verdict"], "identical");
+}
+
+#[test]
+fn the_data_directory_is_found() {
+    let vats = Vats::nowhere();
+    let home = vats.data();
+    let ready = |variables: &[(&str, &str)], args: &[&str]| {
+        let mut command = vats.command();
+        command.env_remove("VATS_DATA").args(args);
+        for (name, value) in variables {
+            command.env(name, value);
+        }
+        let output = command.output().unwrap();
+        let text = if output.status.success() { output.stdout } else { output.stderr };
+        String::from_utf8(text).unwrap().trim_end().to_owned()
+    };
+    let home = home.to_str().unwrap();
+    let at = |dir: &str| format!("ready for vats: {home}/{dir}");
+    assert_eq!(ready(&[("HOME", home)], &["init"]), at(".local/share/vats"));
+    let xdg = format!("{home}/xdg");
+    assert_eq!(ready(&[("HOME", home), ("XDG_DATA_HOME", &xdg)], &["init"]), at("xdg/vats"));
+    assert_eq!(ready(&[("HOME", home), ("XDG_DATA_HOME", "relative")], &["init"]), at(".local/share/vats"));
+    let named = format!("{home}/named");
+    let both = [("VATS_DATA", named.as_str()), ("XDG_DATA_HOME", &xdg)];
+    assert_eq!(ready(&both, &["init"]), at("named"));
+    assert_eq!(ready(&both, &["init", "--data", &format!("{home}/given")]), at("given"));
+    assert_eq!(ready(&[], &["init"]), "error: no data directory: give --data DIR, or set VATS_DATA");
+}
+
+#[test]
+fn completions_name_the_commands() {
+    let vats = Vats::nowhere();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = vats.output(&["completions", shell]);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && script.contains("transcript"), "{shell}");
+    }
+}
+
+#[test]
+fn every_command_has_help() {
+    let vats = Vats::nowhere();
+    for command in [
+        "init", "install", "create", "send", "list", "show", "evict", "transcript", "replay", "stats", "terminate",
+        "demo", "completions",
+    ] {
+        for help in [&[command, "--help"][..], &[command, "-h"], &["help", command]] {
+            let output = vats.output(help);
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success() && text.contains(&format!("Usage: vats {command}")), "{help:?}: {text}");
+        }
+    }
+    assert!(!vats.data().exists(), "asking for help makes nothing");
+}
