@@ -65,7 +65,7 @@ fn the_vat_of_the_abi_reference() {
     let answers: Vec<String> = (1..4).map(|position| answer(&scenario, position)).collect();
     assert_eq!(
         answers,
-        [r##"resolve p-60 to #0"##, r##"resolve p-60 to #1"##, r##"resolve p-60 to #2"##].map(str::to_owned)
+        [r##"resolve p-60 fulfilled #0"##, r##"resolve p-60 to #1"##, r##"resolve p-60 to #2"##].map(str::to_owned)
     );
 }
 

@@ -1,8 +1,6 @@
 //! The vat that misbehaves, compiled and hosted: each misdeed is a fault, undone, and the same everywhere.
 
-use vat_testkit::{
-    Result, Scenario, Subject, TestVat, TrapKind, Value, VatFault, VatOptions, json, promise, this_vat,
-};
+use vat_testkit::{Result, Scenario, Subject, TestVat, VatFault, VatOptions, json, promise, this_vat};
 
 /// With an allowance that an endless loop uses up soon, and memory for a few mebibytes.
 fn subject() -> Subject {
@@ -11,25 +9,21 @@ fn subject() -> Subject {
 
 #[test]
 fn every_misdeed_is_its_own_fault_and_is_undone() -> Result {
-    let panicked =
-        |fault: &VatFault| matches!(fault, VatFault::Failed { message } if message.ends_with(": oh"));
-    let misdeeds: [(&str, Value, &dyn Fn(&VatFault) -> bool); 9] = [
-        ("loop", json!([]), &|fault| *fault == VatFault::OutOfComputrons),
-        ("recurse", json!([]), &|fault| *fault == VatFault::StackOverflow),
-        ("trap", json!([]), &|fault| *fault == VatFault::Trap(TrapKind::Unreachable)),
-        ("panic", json!(["oh"]), &panicked),
-        ("badPointer", json!([4_294_967_290_u32, 8]), &|fault| *fault == VatFault::BadPointer),
-        ("badSyscall", json!(["[\"nonsense\"]"]), &|fault| *fault == VatFault::BadSyscallBytes),
-        ("badText", json!([]), &|fault| *fault == VatFault::BadSyscallBytes),
-        ("flood", json!([200_000]), &|fault| *fault == VatFault::OutOfComputrons),
-        ("grow", json!([64]), &|fault| matches!(fault, VatFault::Failed { .. } | VatFault::Trap(_))),
+    let misdeeds = [
+        ("loop", json!([]), "out of computrons"),
+        ("recurse", json!([]), "stack overflow"),
+        ("trap", json!([]), "trap: unreachable"),
+        ("panic", json!(["oh"]), ": oh"),
+        ("badPointer", json!([4_294_967_290_u32, 8]), "bad pointer"),
+        ("badSyscall", json!(["[\"nonsense\"]"]), "bad syscall bytes"),
+        ("badText", json!([]), "bad syscall bytes"),
+        ("flood", json!([200_000]), "out of computrons"),
+        ("grow", json!([64]), "memory"),
     ];
     let mut vat = TestVat::start(subject(), ())?;
-    let mut count = 0;
-    for (misdeed, arguments, expected) in misdeeds {
-        let fault = vat.faults(misdeed, arguments)?;
-        assert!(expected(&fault), "{misdeed}: {fault}");
-        count += 1;
+    for (count, (misdeed, arguments, expected)) in (1..).zip(misdeeds) {
+        let fault = vat.faults(misdeed, arguments)?.to_string();
+        assert!(fault.contains(expected), "{misdeed}: {fault}");
         assert_eq!(vat.call::<u64>("count", ())?, count, "after {misdeed}");
     }
     vat.verify()
