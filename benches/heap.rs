@@ -55,7 +55,7 @@ fn bench_size(session: &mut Session, heap: HeapSize) -> Result<()> {
 
 fn bench_restore(session: &mut Session, heap: HeapSize, subject: &Subject) -> Result<()> {
     session.pair(
-        Figure::time(format!("restore/heap={heap}")).at_most(2.0),
+        Figure::time(format!("restore/heap={heap}/dirty=0")).at_most(2.0),
         || timed(|| subject.restore()).map(|(taken, _)| taken),
         || timed(|| subject.bare_restore()).map(|(taken, _)| taken),
     )?;
@@ -166,7 +166,8 @@ fn bench_sizes(session: &mut Session, small: HeapSize, large: HeapSize) -> Resul
 }
 
 fn bench_warehouse(session: &mut Session, heap: HeapSize) -> Result<()> {
-    let families = ["provide", "evict"].map(|family| format!("warehouse/{family}/heap={heap}"));
+    let families =
+        ["warehouse/provide", "warehouse/evict", "fork"].map(|family| format!("{family}/heap={heap}"));
     if !families.iter().any(|family| session.wants(family)) {
         return Ok(());
     }
@@ -174,7 +175,7 @@ fn bench_warehouse(session: &mut Session, heap: HeapSize) -> Result<()> {
     let subject = Subject::new(&dir.path().join("bare"), heap)?;
     let hosted = Warehoused::new(&dir.path().join("data"), heap)?;
     session.pair(
-        Figure::time(format!("warehouse/provide/heap={heap}")).at_most(2.0),
+        Figure::time(format!("warehouse/provide/heap={heap}/dirty=0")).at_most(2.0),
         || {
             let (taken, lease) = timed(|| Ok(hosted.warehouse.provide_blocking(&hosted.reader)?))?;
             drop(lease);
@@ -183,7 +184,26 @@ fn bench_warehouse(session: &mut Session, heap: HeapSize) -> Result<()> {
         },
         || timed(|| subject.bare_restore()).map(|(taken, _)| taken),
     )?;
-    bench_warehouse_writes(session, heap, &subject, &hosted)
+    bench_warehouse_writes(session, heap, &subject, &hosted)?;
+    bench_fork(session, heap, &hosted)
+}
+
+/// Beside copying the heap, which is what a fork would be without layers to share.
+fn bench_fork(session: &mut Session, heap: HeapSize, hosted: &Warehoused) -> Result<()> {
+    let figure = Figure::time(format!("fork/heap={heap}"));
+    if !session.wants(figure.name()) {
+        return Ok(());
+    }
+    let bytes = hosted.warehouse.provide_blocking(&hosted.reader)?.heap()?.to_vec();
+    let mut turns = 0..;
+    session.pair(
+        figure,
+        || {
+            let fork: VatName = format!("fork-{}", turns.next().context("a turn")?).parse()?;
+            timed(|| Ok(hosted.warehouse.fork(&hosted.reader, &fork)?)).map(|(taken, _)| taken)
+        },
+        || timed(|| Ok(std::hint::black_box(bytes.clone()))).map(|(taken, _)| taken),
+    )
 }
 
 /// With 16 pages written, so that each eviction saves something. Vats take turns, and each writes the same scattered pages

@@ -31,7 +31,7 @@ pub(super) fn bench(session: &mut Session) -> Result<()> {
 
     session.once(Figure::times(format!("{name}/written")), wear.written / wear.changed, None);
     session.pair(
-        Figure::time(format!("{name}/restore")).at_most(2.0),
+        Figure::time(format!("{name}/restore/dirty=0")).at_most(2.0),
         || timed(|| subject.restore_from(&state)).map(|(taken, _)| taken),
         || timed(|| subject.bare_restore()).map(|(taken, _)| taken),
     )?;

@@ -9,6 +9,8 @@ use serde_json::json;
 use std::fmt;
 use vat_abi::CapData;
 
+use crate::marshal::escape;
+
 /// What methods return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -66,7 +68,7 @@ impl Error {
 
     /// As smallcaps has it: `#{"#error":"message","name":"TypeError"}`.
     pub fn to_capdata(&self) -> CapData {
-        CapData::data(format!("#{}", json!({ "#error": &self.message, "name": &self.name })))
+        CapData::data(format!("#{}", json!({ "#error": escape(&self.message), "name": escape(&self.name) })))
     }
 }
 

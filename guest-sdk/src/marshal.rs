@@ -33,6 +33,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
 use std::rc::Rc;
+pub(crate) use text::escape;
 use text::{Text, UNDEFINED};
 use vat_abi::{CapData, Vref};
 

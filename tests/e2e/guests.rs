@@ -59,13 +59,19 @@ fn a_vat_without_the_sdk() {
 #[test]
 fn the_vat_of_the_abi_reference() {
     let reference = include_str!("../../crates/abi/ABI.md");
-    let text = reference.split("```wat").nth(1).and_then(|rest| rest.split("```").next()).expect("it shows a vat");
+    let text =
+        reference.split("```wat").nth(1).and_then(|rest| rest.split("```").next()).expect("it shows a vat");
     let scenario = Scenario::wat(text, 3);
     indistinguishable(&scenario);
     let answers: Vec<String> = (1..4).map(|position| answer(&scenario, position)).collect();
     assert_eq!(
         answers,
-        [r##"resolve p-60 fulfilled #0"##, r##"resolve p-60 to #1"##, r##"resolve p-60 to #2"##].map(str::to_owned)
+        [
+            r##"resolve p-60 fulfilled #0"##,
+            r##"resolve p-60 fulfilled #1"##,
+            r##"resolve p-60 fulfilled #2"##
+        ]
+        .map(str::to_owned)
     );
 }
 

@@ -13,8 +13,8 @@ mod stats;
 mod terminate;
 mod transcript;
 
-use anyhow::Result;
-use vat_warehouse::{VatName, Warehouse};
+use anyhow::{Result, bail};
+use vat_warehouse::{VatLease, VatName, Warehouse};
 
 use crate::args::Command;
 use crate::context::Context;
@@ -43,6 +43,15 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
     }
 }
 
+/// Leases a vat. One that could not be brought back is quarantined by that, which must last, though nothing else was done.
+fn provide(warehouse: &Warehouse, vat: &VatName) -> Result<VatLease> {
+    let provided = warehouse.provide_blocking(vat);
+    if provided.is_err() {
+        warehouse.commit()?;
+    }
+    Ok(provided?)
+}
+
 /// After a delivery whose effects stand: ends the vat if it asked for that, and makes everything durable.
 fn settle(warehouse: &Warehouse, vat: &VatName, caller: &Caller) -> Result<()> {
     if let Some(exit) = &caller.exit {
@@ -59,8 +68,18 @@ fn note_effects(context: &Context, vat: &VatName, caller: &Caller) {
             "{vat} sent {messages} to others; without a kernel they are recorded, and carried nowhere"
         ));
     }
-    if let Some(exit) = &caller.exit {
-        context.out.note(format_args!("{vat} ended itself and is gone: {}", exit_text(exit)));
+    if let Some(exit) = caller.exit.as_ref().filter(|exit| !exit.failure) {
+        context.out.note(format_args!("{vat} ended itself and is gone: {}", error_text(&exit.info)));
+    }
+}
+
+/// A vat that ended itself as failed is no success of the command's.
+fn require_no_failure(vat: &VatName, caller: &Caller) -> Result<()> {
+    match &caller.exit {
+        Some(Exit { failure: true, info }) => {
+            bail!("{vat} failed, ended itself and is gone: {}", error_text(info))
+        }
+        _ => Ok(()),
     }
 }
 

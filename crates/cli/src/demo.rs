@@ -183,7 +183,8 @@ impl Run<'_> {
         what: &'static str,
     ) -> Result<(Tally, Duration)> {
         let start = Instant::now();
-        let tally = self.deliver_with(warehouse, shards, messages, &Commits::each(CRANKS_PER_COMMIT), what)?;
+        let tally =
+            self.deliver_with(warehouse, shards, messages, &Commits::each(CRANKS_PER_COMMIT), what)?;
         warehouse.commit()?;
         Ok((tally, start.elapsed()))
     }

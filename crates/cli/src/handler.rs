@@ -13,6 +13,7 @@
 use vat_abi::{Allocator, CapData, Delivery, LogLevel, Message, Resolution, Syscall, SyscallResult, Vref};
 use vat_warehouse::{SyscallHandler, SyscallVerdict, VatName};
 
+use crate::logging::GUEST;
 use crate::terminal::one_line;
 
 /// The first promise that a vat is given, as SwingSet's kernel numbers them.
@@ -68,7 +69,9 @@ impl SyscallHandler for Caller {
     fn syscall(&mut self, syscall: &Syscall) -> SyscallVerdict {
         match syscall {
             Syscall::Resolve(resolutions) => self.resolutions.extend_from_slice(resolutions),
-            Syscall::Exit { failure, info } => self.exit = Some(Exit { failure: *failure, info: info.clone() }),
+            Syscall::Exit { failure, info } => {
+                self.exit = Some(Exit { failure: *failure, info: info.clone() })
+            }
             Syscall::Send { .. } => self.sends += 1,
             _ => {}
         }
@@ -79,11 +82,11 @@ impl SyscallHandler for Caller {
         let Log::Shown(vat) = &self.log else { return };
         let text = one_line(text);
         match level {
-            LogLevel::Error => tracing::error!(target: "vat", %vat, "{text}"),
-            LogLevel::Warn => tracing::warn!(target: "vat", %vat, "{text}"),
-            LogLevel::Info => tracing::info!(target: "vat", %vat, "{text}"),
-            LogLevel::Debug => tracing::debug!(target: "vat", %vat, "{text}"),
-            LogLevel::Trace => tracing::trace!(target: "vat", %vat, "{text}"),
+            LogLevel::Error => tracing::error!(target: GUEST, %vat, "{text}"),
+            LogLevel::Warn => tracing::warn!(target: GUEST, %vat, "{text}"),
+            LogLevel::Info => tracing::info!(target: GUEST, %vat, "{text}"),
+            LogLevel::Debug => tracing::debug!(target: GUEST, %vat, "{text}"),
+            LogLevel::Trace => tracing::trace!(target: GUEST, %vat, "{text}"),
         }
     }
 }

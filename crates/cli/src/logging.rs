@@ -1,4 +1,4 @@
-//! Logs, to stderr: the vats' own (target `vat`) and the host's.
+//! Logs, to stderr: the vats' own (target [`GUEST`]) and the host's.
 //!
 //! No times are printed: a vat's log belongs to a delivery, whose time is in the transcript.
 
@@ -8,13 +8,16 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::Global;
 
+/// The target of the vats' logs; no module of ours begins so, since a filter for a target is one for all that begin like it.
+pub(crate) const GUEST: &str = "guest";
+
 /// Starts logging. The levels follow `-v` and `-q`.
 pub(crate) fn start(global: &Global) {
     let directives = match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (false, 0) => "warn,vat=info",
-        (false, 1) => "info,vat=debug",
-        (false, _) => "debug,vat=trace",
+        (false, 0) => "warn,guest=info",
+        (false, 1) => "info,guest=debug",
+        (false, _) => "debug,guest=trace",
     };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(directives))

@@ -70,13 +70,18 @@ fn encode_number(number: &Number) -> Value {
         (Some(integer), ..) if is_safe(integer) => Value::from(integer),
         (Some(integer), ..) => Value::from(format!("{integer:+}")),
         (_, Some(integer), _) => Value::from(format!("+{integer}")),
-        (.., Some(float)) => as_integer(float).filter(|integer| is_safe(*integer)).map_or(json!(float), Value::from),
+        (.., Some(float)) => {
+            as_integer(float).filter(|integer| is_safe(*integer)).map_or(json!(float), Value::from)
+        }
         _ => Value::Number(number.clone()),
     }
 }
 
 fn as_integer(float: f64) -> Option<i64> {
-    #[expect(clippy::cast_possible_truncation, reason = "casts saturate, and the caller asks for less than that")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "casts saturate, and the caller asks for less than that"
+    )]
     (float.trunc() == float).then_some(float as i64)
 }
 
@@ -168,7 +173,11 @@ mod tests {
 
     #[test]
     fn what_people_write_reads_back() {
-        for text in ["[1,-1,\"$0\",\"#undefined\",[[]],{\"#error\":\"!\",\"!\":null}]", "18446744073709551615", "-9223372036854775808"] {
+        for text in [
+            "[1,-1,\"$0\",\"#undefined\",[[]],{\"#error\":\"!\",\"!\":null}]",
+            "18446744073709551615",
+            "-9223372036854775808",
+        ] {
             let written: Value = serde_json::from_str(text).unwrap();
             assert_eq!(plain(&value(&written)), written, "{text}");
         }
@@ -181,11 +190,17 @@ mod tests {
             ("#\"#undefined\"", "null"),
             ("#[\"#NaN\",\"#-Infinity\",\"+7\",\"-7\"]", "[\"NaN\",\"-Infinity\",7,-7]"),
             ("#\"+99999999999999999999\"", "\"99999999999999999999\""),
-            ("#[\"$0.Alleged: Purse\",\"&1\"]", "[{\"iface\":\"Alleged: Purse\",\"slot\":\"o+12\"},{\"slot\":\"p-60\"}]"),
+            (
+                "#[\"$0.Alleged: Purse\",\"&1\"]",
+                "[{\"iface\":\"Alleged: Purse\",\"slot\":\"o+12\"},{\"slot\":\"p-60\"}]",
+            ),
             ("#{\"#error\":\"no\",\"name\":\"TypeError\"}", "{\"message\":\"no\",\"name\":\"TypeError\"}"),
             ("#{\"#tag\":\"t\",\"payload\":[]}", "{\"payload\":[],\"tag\":\"t\"}"),
             // What means nothing stays what it is.
-            ("#[\"$7\",\"$x\",\"%sym\",\"#what\",\"+1x\",\"-\",\"'\"]", "[\"$7\",\"$x\",\"%sym\",\"#what\",\"+1x\",\"-\",\"'\"]"),
+            (
+                "#[\"$7\",\"$x\",\"%sym\",\"#what\",\"+1x\",\"-\",\"'\"]",
+                "[\"$7\",\"$x\",\"%sym\",\"#what\",\"+1x\",\"-\",\"'\"]",
+            ),
             ("no smallcaps", "\"no smallcaps\""),
             ("#[", "\"#[\""),
         ] {
@@ -196,7 +211,10 @@ mod tests {
 
     #[test]
     fn errors_are_told_in_words() {
-        assert_eq!(error_text(&CapData::data("#{\"#error\":\"no\",\"name\":\"TypeError\"}")), "TypeError: no");
+        assert_eq!(
+            error_text(&CapData::data("#{\"#error\":\"no\",\"name\":\"TypeError\"}")),
+            "TypeError: no"
+        );
         assert_eq!(error_text(&CapData::data("#\"why\"")), "\"why\"");
     }
 }

@@ -98,8 +98,16 @@ pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<io::Error>().is_some_and(closed) {
         return ExitCode::SUCCESS;
     }
-    stderr_line(format_args!("error: {}", one_line(format_args!("{error:#}"))));
+    stderr_line(format_args!("error: {}", one_line(causes(error))));
     ExitCode::FAILURE
+}
+
+/// The error and what caused it. Many errors already quote their cause, which is then not told again.
+fn causes(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.ends_with(&cause) { text } else { format!("{text}: {cause}") }
+    })
 }
 
 /// Prints help, or what is wrong with the command line, and says how the process ends.
@@ -124,4 +132,17 @@ const USAGE: u8 = 2;
 fn stderr_line(line: impl Display) {
     // Where stderr is gone, there is nobody to tell.
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = |context: &'static str| anyhow::anyhow!("no space").context(context);
+        assert_eq!(causes(&error("cannot write")), "cannot write: no space");
+        assert_eq!(causes(&error("cannot write: no space")), "cannot write: no space");
+        assert_eq!(causes(&anyhow::anyhow!("alone")), "alone");
+    }
 }

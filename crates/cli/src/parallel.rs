@@ -15,7 +15,11 @@ pub(crate) fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) ->
 }
 
 /// Does the work for every item, `jobs` at a time; the results come in the order of the items.
-pub(crate) fn map<I: Sync, T: Send>(items: &[I], jobs: usize, work: impl Fn(&I) -> T + Sync) -> Result<Vec<T>> {
+pub(crate) fn map<I: Sync, T: Send>(
+    items: &[I],
+    jobs: usize,
+    work: impl Fn(&I) -> T + Sync,
+) -> Result<Vec<T>> {
     let next = AtomicUsize::new(0);
     let worker = || {
         let mut done = Vec::new();
@@ -38,7 +42,10 @@ pub(crate) fn map<I: Sync, T: Send>(items: &[I], jobs: usize, work: impl Fn(&I) 
 }
 
 /// Does the work for every item at the same time, each item on its own thread.
-pub(crate) fn each<I: Send, T: Send>(items: &mut [I], work: impl Fn(&mut I) -> Result<T> + Sync) -> Result<Vec<T>> {
+pub(crate) fn each<I: Send, T: Send>(
+    items: &mut [I],
+    work: impl Fn(&mut I) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
     let work = &work;
     thread::scope(|scope| {
         let workers: Vec<_> =

@@ -8,7 +8,7 @@ use crate::output::Output;
 pub(crate) fn bar(out: &Output, what: &'static str, len: u64) -> ProgressBar {
     let target =
         if out.shows_progress() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let style = ProgressStyle::with_template("{msg:>12} [{bar:40}] {human_pos}/{human_len} {per_sec} {eta}")
+    let style = ProgressStyle::with_template("{msg:>12} [{bar:40}] {human_pos}/{human_len} {eta}")
         .expect("the template is well formed")
         .progress_chars("=> ");
     ProgressBar::with_draw_target(Some(len), target)

@@ -54,6 +54,11 @@ pub(crate) fn grouped(number: u64) -> String {
     grouped
 }
 
+/// A number of things.
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
+}
+
 /// A number of bytes in the unit that suits it.
 pub(crate) fn bytes(number: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];

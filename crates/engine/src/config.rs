@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vat_image::RestoreMethod;
-use wasmtime::{Config, ModuleVersionStrategy, OperatorCost, OptLevel, RegallocAlgorithm, Strategy, WasmFeatures};
+use wasmtime::{
+    Config, ModuleVersionStrategy, OperatorCost, OptLevel, RegallocAlgorithm, Strategy, WasmFeatures,
+};
 
 use crate::limits::NATIVE_STACK_BYTES;
 
@@ -112,7 +114,8 @@ mod tests {
     fn the_computron_table_is_pinned() {
         let table = format!("{:?}", operator_cost());
         let hash = blake3::hash(table.as_bytes()).to_hex();
-        expect_test::expect!["3a540bf8cb915d821b97af1a75d84a11caef39df85835c8029e05801b3cc3020"].assert_eq(&hash);
+        expect_test::expect!["3a540bf8cb915d821b97af1a75d84a11caef39df85835c8029e05801b3cc3020"]
+            .assert_eq(&hash);
     }
 
     #[test]

@@ -118,7 +118,9 @@ pub enum Error {
     #[error("the saved state does not fit the module: {0}")]
     StateMismatch(String),
     /// The vat's memory limit is below what its module needs to start.
-    #[error("the module needs {needed} wasm pages of memory to start, the vat may have {limit}; raise its memory limit")]
+    #[error(
+        "the module needs {needed} wasm pages of memory to start, the vat may have {limit}; raise its memory limit"
+    )]
     MemoryLimitTooLow {
         /// What the module declares as minimum.
         needed: u64,

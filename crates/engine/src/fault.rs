@@ -27,7 +27,10 @@ impl Ending<'_> {
     /// Decides.
     pub(crate) fn classify(self) -> Result<VatFault, Error> {
         if let Some(reason) = self.growth_failed {
-            return Err(Error::Engine { what: "the host could not grant memory that the vat may have", reason });
+            return Err(Error::Engine {
+                what: "the host could not grant memory that the vat may have",
+                reason,
+            });
         }
         if self.error.is::<I32Exit>() {
             return Ok(VatFault::Trap(TrapKind::Exit));
@@ -54,6 +57,9 @@ impl Ending<'_> {
     }
 
     fn unexpected(&self) -> Error {
-        Error::Engine { what: "a delivery ended in a way that is not the vat's", reason: format!("{:#}", self.error) }
+        Error::Engine {
+            what: "a delivery ended in a way that is not the vat's",
+            reason: format!("{:#}", self.error),
+        }
     }
 }

@@ -68,7 +68,9 @@ fn syscall(mut caller: Caller<'_, HostState>, ptr: i32, len: i32) -> wasmtime::R
 fn perform(crank: &mut Crank, memory: &[u8], slice: GuestSlice) -> Result<u32, VatFault> {
     let bytes = slice.bytes(memory)?;
     crank.syscall_bytes = crank.syscall_bytes.saturating_add(bytes.len());
-    if crank.syscalls.len() >= SYSCALLS_PER_DELIVERY_MAX || crank.syscall_bytes > SYSCALL_BYTES_PER_DELIVERY_MAX {
+    if crank.syscalls.len() >= SYSCALLS_PER_DELIVERY_MAX
+        || crank.syscall_bytes > SYSCALL_BYTES_PER_DELIVERY_MAX
+    {
         return Err(VatFault::SyscallLimit);
     }
     let syscall = Syscall::from_json(bytes).map_err(|error| {
@@ -132,7 +134,11 @@ fn fail(mut caller: Caller<'_, HostState>, ptr: i32, len: i32) -> wasmtime::Resu
 }
 
 /// Copies a buffer of the crank to the guest.
-fn copy_out(caller: &mut Caller<'_, HostState>, dst: i32, buffer: fn(&Crank) -> &Vec<u8>) -> wasmtime::Result<()> {
+fn copy_out(
+    caller: &mut Caller<'_, HostState>,
+    dst: i32,
+    buffer: fn(&Crank) -> &Vec<u8>,
+) -> wasmtime::Result<()> {
     let (_, crank) = split(caller)?;
     let len = buffer(crank).len();
     charge(caller, len as u64)?;

@@ -94,7 +94,9 @@ impl VatInstance {
                 let ending = instance.ending(&error, None);
                 return Err(match ending.classify() {
                     Ok(fault) => Refusal::Birth(fault.to_string()).into(),
-                    Err(_) if error.is::<crate::imports::Stopped>() => Refusal::Birth(format!("{error}")).into(),
+                    Err(_) if error.is::<crate::imports::Stopped>() => {
+                        Refusal::Birth(format!("{error}")).into()
+                    }
                     Err(host) => host,
                 });
             }
@@ -133,7 +135,10 @@ impl VatInstance {
     ) -> Result<VatInstance, Error> {
         let inner = module.inner();
         if inner.memory_pages_min > u64::from(memory_pages_max) {
-            return Err(Error::MemoryLimitTooLow { needed: inner.memory_pages_min, limit: memory_pages_max.into() });
+            return Err(Error::MemoryLimitTooLow {
+                needed: inner.memory_pages_min,
+                limit: memory_pages_max.into(),
+            });
         }
         let mut store = Store::new(engine.wasmtime(), HostState::new(memory_pages_max));
         store.limiter(|host| &mut host.limiter);
@@ -185,7 +190,8 @@ impl VatInstance {
             Ok(json) => json.into_bytes(),
             Err(violation) => return (Err(Error::Delivery(violation)), handler),
         };
-        let len = i32::try_from(delivery.len()).expect("a checked delivery has at most DELIVERY_BYTES_MAX bytes");
+        let len =
+            i32::try_from(delivery.len()).expect("a checked delivery has at most DELIVERY_BYTES_MAX bytes");
         self.spent = true; // Until it is known that the vat and what is recorded agree.
         self.store.data_mut().crank = Some(Crank {
             delivery,
@@ -198,9 +204,7 @@ impl VatInstance {
             error: None,
             log_bytes: 0,
         });
-        let ran = self.enter(context).map(|()| {
-            with_native_stack(|| self.deliver.call(&mut self.store, len))
-        });
+        let ran = self.enter(context).map(|()| with_native_stack(|| self.deliver.call(&mut self.store, len)));
         let mut crank = self.store.data_mut().crank.take().expect("the crank was put there above");
         self.report_printed(&mut crank);
         let result = ran.and_then(|ran| self.conclude(ran, &mut crank, context));
@@ -328,10 +332,10 @@ impl VatInstance {
         let fault = match (crank.fault.take(), ran) {
             (Some(fault), _) => fault,
             (None, Ok(0)) => {
-                let left = self.store.get_fuel().map_err(|e| Error::Engine {
-                    what: "read the computrons",
-                    reason: format!("{e:#}"),
-                })?;
+                let left = self
+                    .store
+                    .get_fuel()
+                    .map_err(|e| Error::Engine { what: "read the computrons", reason: format!("{e:#}") })?;
                 let used = Computrons(context.computrons_max - left);
                 return Ok(Report { outcome: Outcome::Delivered, computrons: used, syscalls });
             }
@@ -342,7 +346,11 @@ impl VatInstance {
                 fault
             }
         };
-        Ok(Report { outcome: Outcome::Faulted(fault), computrons: Computrons(context.computrons_max), syscalls })
+        Ok(Report {
+            outcome: Outcome::Faulted(fault),
+            computrons: Computrons(context.computrons_max),
+            syscalls,
+        })
     }
 
     fn ending<'a>(&mut self, error: &'a wasmtime::Error, failed: Option<VatFault>) -> Ending<'a> {
@@ -388,7 +396,10 @@ impl VatInstance {
 
 impl fmt::Debug for VatInstance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VatInstance").field("module", &self.module).field("spent", &self.spent).finish_non_exhaustive()
+        f.debug_struct("VatInstance")
+            .field("module", &self.module)
+            .field("spent", &self.spent)
+            .finish_non_exhaustive()
     }
 }
 
@@ -419,7 +430,9 @@ impl Parts<'_> {
         R: wasmtime::WasmResults,
     {
         let function = self.get(export)?.into_func().ok_or_else(|| missing("a function"))?;
-        function.typed(&*self.store).map_err(|e| Error::Engine { what: "find a function", reason: format!("{e:#}") })
+        function
+            .typed(&*self.store)
+            .map_err(|e| Error::Engine { what: "find a function", reason: format!("{e:#}") })
     }
 }
 

@@ -244,8 +244,16 @@ impl VatModule {
 
     /// What is read from compiled code is what preparation saw: the pair to loading the same code from disk later.
     fn assert_as_prepared(&self, prepared: &Prepared) {
-        assert_eq!(self.0.exports.globals.len(), prepared.globals.len(), "mutable globals of the rewritten module");
-        assert_eq!(self.0.exports.initialize.is_some(), prepared.initialize, "`_initialize` of the rewritten module");
+        assert_eq!(
+            self.0.exports.globals.len(),
+            prepared.globals.len(),
+            "mutable globals of the rewritten module"
+        );
+        assert_eq!(
+            self.0.exports.initialize.is_some(),
+            prepared.initialize,
+            "`_initialize` of the rewritten module"
+        );
         assert_eq!(self.0.wasi, prepared.wasi, "WASI imports of the rewritten module");
         assert_eq!(self.0.memory_pages_min, prepared.memory_pages_min, "memory of the rewritten module");
     }
@@ -271,7 +279,9 @@ impl Exports {
             stack: find(EXPORT_STACK)?,
             init: find(EXPORT_INIT)?,
             deliver: find("vat_deliver")?,
-            initialize: module.get_export("_initialize").and_then(|ty| ty.func().and(find("_initialize").ok())),
+            initialize: module
+                .get_export("_initialize")
+                .and_then(|ty| ty.func().and(find("_initialize").ok())),
             globals: (0..).map_while(|index| module.get_export_index(&global_export(index))).collect(),
         })
     }

@@ -16,8 +16,8 @@ use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder};
 
 use crate::host::{CrankContext, HostState};
-use vat_abi::limits::OUTPUT_BYTES_PER_DELIVERY_MAX;
 use crate::prepare::WASI_MODULE;
+use vat_abi::limits::OUTPUT_BYTES_PER_DELIVERY_MAX;
 
 /// The functions of preview 1, which never changes any more.
 const FUNCTIONS: [&str; 46] = [
@@ -124,7 +124,9 @@ fn random_get(mut caller: Caller<'_, HostState>, buffer: i32, len: i32) -> wasmt
     let memory = caller.data().memory();
     let (bytes, host) = memory.data_and_store_mut(&mut caller);
     let start = buffer.cast_unsigned() as usize;
-    let Some(room) = start.checked_add(len.cast_unsigned() as usize).and_then(|end| bytes.get_mut(start..end)) else {
+    let Some(room) =
+        start.checked_add(len.cast_unsigned() as usize).and_then(|end| bytes.get_mut(start..end))
+    else {
         return Ok(ERRNO_FAULT);
     };
     host.randomness.fill(room);

@@ -105,7 +105,9 @@ impl Inner {
     fn add_captured(&self, vat: VatId, figures: &mut VatFigures) -> Result<(), Error> {
         let newest = match self.snapshots.newest(vat) {
             Some(saved) => Some(saved),
-            None => self.storage.newest_snapshots(vat, 1)?.first().and_then(|row| self.snapshots.load(row).ok()),
+            None => {
+                self.storage.newest_snapshots(vat, 1)?.first().and_then(|row| self.snapshots.load(row).ok())
+            }
         };
         if let Some(saved) = newest {
             let image = &saved.state.image;

@@ -59,6 +59,10 @@ pub enum Tracking {
 impl WarehouseConfig {
     /// Whether the `nth` capture is one that is checked.
     pub(crate) fn check(&self, nth: u64) -> Check {
-        if self.check_one_in != 0 && nth.is_multiple_of(self.check_one_in) { Check::Always } else { Check::Never }
+        if self.check_one_in != 0 && nth.is_multiple_of(self.check_one_in) {
+            Check::Always
+        } else {
+            Check::Never
+        }
     }
 }

@@ -81,10 +81,11 @@ impl Warehouse {
             }
             let newest = inner.snapshots.newest(vat).expect("just captured, under the vat's lock");
             let kept = resident.kept.forked(new, resident.next);
-            let fork = inner.storage.fork_vat(vat, new.as_str(), &kept.encode()).map_err(|error| match error {
-                vat_storage::Error::Duplicate { .. } => Error::DuplicateVat(new.clone()),
-                other => other.into(),
-            })?;
+            let fork =
+                inner.storage.fork_vat(vat, new.as_str(), &kept.encode()).map_err(|error| match error {
+                    vat_storage::Error::Duplicate { .. } => Error::DuplicateVat(new.clone()),
+                    other => other.into(),
+                })?;
             inner.snapshots.save(fork, newest);
             Ok(resident.next)
         })
@@ -137,18 +138,27 @@ impl Inner {
                 computrons: report.computrons,
             };
             let json = entry.try_to_json().map_err(|violation| Error::Unrecordable(violation.to_string()))?;
-            let vatstore: Vec<_> = writes.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
+            let vatstore: Vec<_> =
+                writes.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
             let steps = self.steps();
-            let vat = self.storage.create_vat(name.as_str(), module, &kept.encode()).map_err(|error| match error {
-                vat_storage::Error::Duplicate { .. } => Error::DuplicateVat(name.clone()),
-                other => other.into(),
-            })?;
+            let vat =
+                self.storage.create_vat(name.as_str(), module, &kept.encode()).map_err(
+                    |error| match error {
+                        vat_storage::Error::Duplicate { .. } => Error::DuplicateVat(name.clone()),
+                        other => other.into(),
+                    },
+                )?;
             self.storage.append_crank(&CrankRecord { vat, entry: json.as_bytes(), vatstore: &vatstore })?;
             drop(steps);
             self.counters.deliveries.add(1);
             let label = label(name.as_str());
             self.enter(vat, name, Resident { label, instance, kept, incarnation: 0, next: 1, captured: 0 });
-            Ok(Report { position: 0, outcome: Outcome::Delivered, computrons: entry.computrons, syscalls: entry.syscalls })
+            Ok(Report {
+                position: 0,
+                outcome: Outcome::Delivered,
+                computrons: entry.computrons,
+                syscalls: entry.syscalls,
+            })
         });
         (started, handler)
     }

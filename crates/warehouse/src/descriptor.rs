@@ -68,7 +68,8 @@ impl Descriptor {
         if rest.len() != (count as usize).checked_mul(8)? {
             return None;
         }
-        let layers = rest.chunks_exact(8).map(|id| LayerId(u64::from_le_bytes(id.try_into().expect("eight bytes"))));
+        let layers =
+            rest.chunks_exact(8).map(|id| LayerId(u64::from_le_bytes(id.try_into().expect("eight bytes"))));
         Some(Descriptor { size_pages, globals: Globals::decode(globals)?, layers: layers.collect() })
     }
 }
@@ -105,7 +106,10 @@ mod tests {
     #[test]
     fn the_bytes_are_golden() {
         let hex = descriptor().encode().iter().map(|b| format!("{b:02x}")).collect::<String>();
-        assert!(hex.starts_with("01100100000900000001000000000000010002000000070000000000000000000000000100"), "{hex}");
+        assert!(
+            hex.starts_with("01100100000900000001000000000000010002000000070000000000000000000000000100"),
+            "{hex}"
+        );
     }
 
     #[test]

@@ -3,11 +3,11 @@
 //! Evicting writes the changed pages and syncs nothing. A vat that cannot be captured stays in memory.
 
 use vat_engine::HeapState;
-use vat_storage::VatId;
+use vat_storage::{ModuleHash, VatId};
 
 use crate::error::Error;
 use crate::residency::{CellGuard, Resident};
-use crate::snapshots::Saved;
+use crate::snapshots::{Parked, Saved};
 use crate::warehouse::Inner;
 
 impl Inner {
@@ -25,7 +25,9 @@ impl Inner {
                 let Some(cell) = self.residency.try_lock_resident(vat) else { continue };
                 match self.evict(vat, cell) {
                     Ok(()) => evicted += 1,
-                    Err(error) => tracing::error!(%vat, %error, "the vat could not be evicted and stays in memory"),
+                    Err(error) => {
+                        tracing::error!(%vat, %error, "the vat could not be evicted and stays in memory")
+                    }
                 }
                 self.residency.tidy(vat);
             }
@@ -44,6 +46,14 @@ impl Inner {
         if resident.captured != resident.next {
             self.capture(vat, resident)?;
         }
+        let parked = Parked {
+            label: std::mem::take(&mut resident.label),
+            kept: resident.kept.clone(),
+            incarnation: resident.incarnation,
+            next: resident.next,
+            module: ModuleHash(resident.instance.module().hash()),
+        };
+        self.snapshots.park(vat, parked);
         *cell = None;
         self.residency.left(vat);
         self.counters.evictions.add(1);
@@ -53,8 +63,10 @@ impl Inner {
     /// Captures the state between two deliveries.
     pub(crate) fn capture(&self, vat: VatId, resident: &mut Resident) -> Result<(), Error> {
         let nth = self.counters.captures.add(1);
-        let captured = resident.instance.capture(&self.pages, self.tracker.as_ref(), self.config.check(nth + 1))?;
+        let captured =
+            resident.instance.capture(&self.pages, self.tracker.as_ref(), self.config.check(nth + 1))?;
         self.counters.pages_written.add(captured.stats.written.into());
+        self.counters.bytes_written.add(captured.stats.bytes);
         if captured.stats.disagreement {
             self.counters.disagreements.add(1);
             tracing::error!(%vat, tracker = self.tracker.name(), "the dirty-page tracker missed a page; the heap was saved whole");

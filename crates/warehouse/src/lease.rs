@@ -145,7 +145,12 @@ impl VatLease {
         } else {
             inner.counters.faults.add(1);
         }
-        Ok(Report { position, outcome: entry.outcome, computrons: entry.computrons, syscalls: entry.syscalls })
+        Ok(Report {
+            position,
+            outcome: entry.outcome,
+            computrons: entry.computrons,
+            syscalls: entry.syscalls,
+        })
     }
 
     /// After a fault or an error the instance is gone; the lease still holds the place.

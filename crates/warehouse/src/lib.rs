@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod accounting;
+mod background;
 mod config;
 mod create;
 mod descriptor;
@@ -48,8 +49,8 @@ pub use name::{InvalidName, VatName};
 pub use options::VatOptions;
 pub use replay::{Difference, Divergence};
 pub use stats::Stats;
-pub use vat_engine::{SyscallHandler, SyscallVerdict, limits, module_bytes, thread_stack_bytes};
 pub use upkeep::{Compacted, DamagedLayer, Scrubbed};
+pub use vat_engine::{SyscallHandler, SyscallVerdict, limits, module_bytes, thread_stack_bytes};
 pub use vat_image::{HeapRoot, LayerLocation, PageNo, RestoreMethod};
 pub use vat_storage::{ModuleHash, VatId, VatRow, VatStatus};
 pub use verify::{StateDifference, Verdict, Verification};

@@ -18,12 +18,16 @@ use crate::error::Error;
 use crate::options::KeptOptions;
 use crate::replay::{Divergence, replay_delivery};
 use crate::residency::Resident;
-use crate::snapshots::Saved;
+use crate::snapshots::{Parked, Saved};
 use crate::warehouse::Inner;
 
 impl Inner {
     /// Brings the vat into memory. The caller holds its cell.
     pub(crate) fn page_in(&self, vat: VatId) -> Result<Resident, Error> {
+        if let Some(resident) = self.page_in_parked(vat) {
+            self.counters.page_ins.add(1);
+            return Ok(resident);
+        }
         let row = self.storage.vat(vat)?;
         check_alive(&row)?;
         let kept = kept_options(&row)?;
@@ -39,6 +43,17 @@ impl Inner {
         Ok(Resident { label, instance, kept, incarnation: row.incarnation.0, next, captured: from })
     }
 
+    /// The vat as it was when it was evicted, if that is still known and there is nothing to replay: without a look into the
+    /// store. Whatever goes wrong here goes the long way.
+    fn page_in_parked(&self, vat: VatId) -> Option<Resident> {
+        let (parked, saved) = self.snapshots.unpark(vat)?;
+        let Parked { label, kept, incarnation, next, module } = parked;
+        let _touching = FaultContext::enter(&label);
+        let module = self.module(module).ok()?;
+        let instance = self.restore(&kept, &module, &saved.state).ok()?;
+        Some(Resident { label, instance, kept, incarnation, next, captured: next })
+    }
+
     /// An instance from the newest state that can be used, and the position up to which it has lived.
     fn restore_newest(
         &self,
@@ -46,7 +61,8 @@ impl Inner {
         kept: &KeptOptions,
         module: &VatModule,
     ) -> Result<(VatInstance, u64), Error> {
-        let fits = |saved: &Saved| saved.incarnation == row.incarnation.0 && saved.position <= row.next_position.0;
+        let fits =
+            |saved: &Saved| saved.incarnation == row.incarnation.0 && saved.position <= row.next_position.0;
         if let Some(saved) = self.snapshots.newest(row.id).filter(fits) {
             match self.restore(kept, module, &saved.state) {
                 Ok(instance) => return Ok((instance, saved.position)),
@@ -57,7 +73,9 @@ impl Inner {
         for snapshot in self.storage.snapshots(row.id)? {
             let loaded = self.snapshots.load(&snapshot).map_err(|error| error.to_string());
             let restored = loaded.and_then(|saved| match fits(&saved) {
-                true => self.restore(kept, module, &saved.state).map(|i| (i, saved)).map_err(|e| e.to_string()),
+                true => {
+                    self.restore(kept, module, &saved.state).map(|i| (i, saved)).map_err(|e| e.to_string())
+                }
                 false => Err("it belongs to another incarnation".to_owned()),
             });
             match restored {
@@ -113,7 +131,12 @@ impl Inner {
         }
     }
 
-    fn restore(&self, kept: &KeptOptions, module: &VatModule, state: &HeapState) -> Result<VatInstance, Error> {
+    fn restore(
+        &self,
+        kept: &KeptOptions,
+        module: &VatModule,
+        state: &HeapState,
+    ) -> Result<VatInstance, Error> {
         Ok(VatInstance::restore(&self.engine, module, kept.options.memory_pages_max, state)?)
     }
 
@@ -164,7 +187,12 @@ pub(crate) fn label(name: &str) -> String {
 }
 
 /// What the engine is told about one crank.
-pub(crate) fn crank_context(kept: &KeptOptions, incarnation: u32, position: u64, time_ns: u64) -> CrankContext {
+pub(crate) fn crank_context(
+    kept: &KeptOptions,
+    incarnation: u32,
+    position: u64,
+    time_ns: u64,
+) -> CrankContext {
     CrankContext {
         time_ns,
         seed: kept.crank_seed(incarnation, position),
@@ -173,8 +201,10 @@ pub(crate) fn crank_context(kept: &KeptOptions, incarnation: u32, position: u64,
 }
 
 pub(crate) fn kept_options(row: &VatRow) -> Result<KeptOptions, Error> {
-    KeptOptions::decode(&row.options)
-        .ok_or_else(|| Error::Damaged { vat: row.name.clone(), what: "its options cannot be read".to_owned() })
+    KeptOptions::decode(&row.options).ok_or_else(|| Error::Damaged {
+        vat: row.name.clone(),
+        what: "its options cannot be read".to_owned(),
+    })
 }
 
 pub(crate) fn decode_entry(row: &VatRow, position: Position, entry: &[u8]) -> Result<TranscriptEntry, Error> {

@@ -22,12 +22,13 @@ use vat_storage::{Incarnation, LayerId, ModuleHash, NewSnapshot, Position, Snaps
 
 use crate::descriptor::Descriptor;
 use crate::error::Error;
+use crate::options::KeptOptions;
 use crate::stats::Counters;
 
 /// Rows kept for each vat.
 const SNAPSHOTS_KEPT: usize = 2;
 /// Pending states after which the page store is synced.
-const PENDING_MAX: usize = 256;
+const PENDING_MAX: usize = 1_024;
 
 /// A state of a vat between two deliveries.
 #[derive(Debug, Clone)]
@@ -36,6 +37,17 @@ pub(crate) struct Saved {
     pub(crate) position: u64,
     pub(crate) incarnation: u32,
     pub(crate) state: HeapState,
+}
+
+/// What is known of a vat that was evicted: with its newest state, all that a page-in needs. It spares the page-in the store,
+/// and so the wait for whoever is committing there.
+#[derive(Debug, Clone)]
+pub(crate) struct Parked {
+    pub(crate) label: String,
+    pub(crate) kept: KeptOptions,
+    pub(crate) incarnation: u32,
+    pub(crate) next: u64,
+    pub(crate) module: ModuleHash,
 }
 
 /// The states of all vats that are not only in the store.
@@ -54,6 +66,8 @@ struct Book {
     pending: BTreeMap<VatId, Saved>,
     /// States that were used or made last, durable or not.
     recent: LruCache<VatId, Saved>,
+    /// Invariant: a vat is in here only while it is not in memory, and nothing was delivered to it since.
+    parked: LruCache<VatId, Parked>,
     synced: SyncMark,
     /// Where compaction put layers that images in memory still name by their old place.
     moved: BTreeMap<LayerLocation, LayerLocation>,
@@ -67,7 +81,8 @@ struct Book {
 }
 
 /// What the background thread does next.
-enum Work {
+#[derive(Debug)]
+pub(crate) enum Work {
     Sync,
     Merge(VatId),
     Close,
@@ -89,6 +104,7 @@ impl Snapshots {
         let book = Book {
             pending: BTreeMap::new(),
             recent: LruCache::new(recent_max),
+            parked: LruCache::new(recent_max),
             synced: SyncMark(0),
             moved: BTreeMap::new(),
             removed: BTreeSet::new(),
@@ -123,6 +139,20 @@ impl Snapshots {
         }
     }
 
+    /// Remembers what is known of a vat that was just evicted.
+    pub(crate) fn park(&self, vat: VatId, parked: Parked) {
+        self.book().parked.put(vat, parked);
+    }
+
+    /// Takes what is known of an evicted vat, with its state, if that is current.
+    pub(crate) fn unpark(&self, vat: VatId) -> Option<(Parked, Saved)> {
+        let mut book = self.book();
+        let parked = book.parked.pop(&vat)?;
+        let saved = book.pending.get(&vat).cloned().or_else(|| book.recent.get(&vat).cloned())?;
+        let is_current = (saved.incarnation, saved.position) == (parked.incarnation, parked.next);
+        is_current.then_some((parked, saved))
+    }
+
     /// Remembers a state that was read from the store.
     pub(crate) fn remember(&self, vat: VatId, saved: Saved) {
         self.book().recent.put(vat, saved);
@@ -133,6 +163,7 @@ impl Snapshots {
         let mut book = self.book();
         book.pending.remove(&vat);
         book.recent.pop(&vat);
+        book.parked.pop(&vat);
     }
 
     /// Writes the rows of all pending states that are synced, into the store's open transaction.
@@ -149,7 +180,13 @@ impl Snapshots {
             ready.into_iter().filter_map(|vat| Some((vat, book.pending.remove(&vat)?))).collect();
         drop(book);
         for (vat, saved) in ready {
-            self.put_row(vat, &saved)?;
+            let image = self.settled(&saved.state.image)?;
+            let saved = Saved { state: HeapState { image, globals: saved.state.globals.clone() }, ..saved };
+            if saved.state.image.sequence() > synced.0 {
+                self.book().pending.entry(vat).or_insert(saved); // Written once more just now; its turn comes again.
+            } else {
+                self.put_row(vat, &saved)?;
+            }
         }
         Ok(())
     }
@@ -163,29 +200,8 @@ impl Snapshots {
         Ok(())
     }
 
-    /// What the background thread does until [`Snapshots::close`].
-    pub(crate) fn run(&self) {
-        loop {
-            match self.next_work() {
-                Work::Close => return,
-                Work::Merge(vat) => {
-                    if let Err(error) = self.merge(vat) {
-                        // The image is as good as before; a replay can do without it, should it be damaged.
-                        tracing::warn!(%vat, %error, "an image could not be merged");
-                    }
-                }
-                Work::Sync => {
-                    if let Err(error) = self.sync() {
-                        tracing::error!(%error, "the page store could not be synced; snapshots are no longer made durable");
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
     /// Waits for something to do.
-    fn next_work(&self) -> Work {
+    pub(crate) fn next_work(&self) -> Work {
         let mut book = self.book();
         loop {
             if book.is_closing {
@@ -212,7 +228,8 @@ impl Snapshots {
         let state = HeapState { image, globals: saved.state.globals };
         let merged = Saved { state, ..saved };
         let mut book = self.book();
-        let is_newest = |newest: &Saved| (newest.incarnation, newest.position) == (merged.incarnation, merged.position);
+        let is_newest =
+            |newest: &Saved| (newest.incarnation, newest.position) == (merged.incarnation, merged.position);
         let newest = book.pending.get(&vat).or_else(|| book.recent.peek(&vat));
         if newest.is_some_and(is_newest) {
             book.recent.put(vat, merged.clone());
@@ -221,7 +238,7 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Ends [`Snapshots::run`].
+    /// Ends the background thread.
     pub(crate) fn close(&self) {
         self.book().is_closing = true;
         self.work.notify_all();

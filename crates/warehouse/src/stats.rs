@@ -14,6 +14,7 @@ pub(crate) struct Counters {
     pub(crate) evictions: Counter,
     pub(crate) captures: Counter,
     pub(crate) pages_written: Counter,
+    pub(crate) bytes_written: Counter,
     pub(crate) fallbacks: Counter,
     pub(crate) disagreements: Counter,
     pub(crate) quarantined: Counter,
@@ -61,6 +62,8 @@ pub struct Stats {
     pub captures: u64,
     /// Pages written to the page store by captures.
     pub pages_written: u64,
+    /// Bytes that these captures added to it.
+    pub bytes_written: u64,
     /// Snapshots that could not be read, so that an older one, or birth, was used.
     pub fallbacks: u64,
     /// Captures in which a check found the tracker to have missed a page.
@@ -97,6 +100,7 @@ impl Inner {
             evictions: count.evictions.get(),
             captures: count.captures.get(),
             pages_written: count.pages_written.get(),
+            bytes_written: count.bytes_written.get(),
             fallbacks: count.fallbacks.get(),
             disagreements: count.disagreements.get(),
             quarantined: count.quarantined.get(),

@@ -9,14 +9,15 @@
 //!
 //! A crash between any two of these steps leaves garbage, never a pointer to nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 use vat_image::{HeapRoot, LayerLocation, PageNo, PageStore, SegmentUsage};
 use vat_storage::LayerRow;
 
 use crate::error::Error;
 use crate::name::VatName;
-use crate::warehouse::Warehouse;
+use crate::warehouse::{Inner, Warehouse};
 
 /// A segment is compacted when at least this part of it is garbage: one in two bytes.
 const GARBAGE_DIVISOR: u64 = 2;
@@ -120,47 +121,70 @@ impl Warehouse {
         Ok(DamagedLayer { at: location(row), pages, what, vats })
     }
 
-    /// Gives disk space back that no vat needs any more. Vats go on meanwhile; only commits wait.
+    /// Gives disk space back that no vat needs any more. Vats go on meanwhile. Otherwise that happens in the background.
     ///
     /// # Errors
     /// If the disk refuses, or a layer that is to be moved is damaged. Nothing is lost: what was not moved is where it was.
     pub fn compact(&self) -> Result<Compacted, Error> {
-        let inner = &self.inner;
-        let _alone = inner.steps_alone();
-        inner.snapshots.sync()?;
-        inner.snapshots.move_pointers()?;
-        inner.storage.commit()?;
-        let live = inner.storage.live_layers()?;
-        let is_worth_it = |usage: &SegmentUsage| usage.bytes > 0 && usage.garbage_bytes() >= usage.bytes / GARBAGE_DIVISOR;
+        self.checkpoint()?;
+        self.inner.compact()
+    }
+}
+
+impl Inner {
+    /// See [`Warehouse::compact`]. Only the last steps keep commits waiting.
+    pub(crate) fn compact(&self) -> Result<Compacted, Error> {
+        let _one_at_a_time = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = self.storage.live_layers()?;
+        let is_worth_it =
+            |usage: &SegmentUsage| usage.bytes > 0 && usage.garbage_bytes() >= usage.bytes / GARBAGE_DIVISOR;
         // The open segment can be mostly garbage too, and would never be looked at again in a store that has become quiet.
-        inner.pages.close_segment();
-        let mut targets = inner.pages.usage(live.iter().map(location));
+        self.pages.close_segment();
+        let mut targets = self.pages.usage(live.iter().map(location));
         targets.retain(is_worth_it);
-        let mut compacted = Compacted::default();
+        let segments: BTreeSet<u32> = targets.iter().map(|target| target.segment).collect();
         let mut moved = BTreeMap::new();
-        for target in &targets {
-            for row in live.iter().filter(|row| row.segment == target.segment) {
-                let to = inner.pages.rewrite(&inner.pages.load(location(row))?)?.location();
-                moved.insert(location(row), to);
-            }
-        }
-        inner.snapshots.sync()?;
+        self.rewrite(&live, &segments, &mut moved)?;
+        self.snapshots.sync()?;
+
+        let alone = self.steps_alone();
+        // Rows may have come and gone since. The few that came are written again now, while nothing can come any more.
+        let live = self.storage.live_layers()?;
+        self.rewrite(&live, &segments, &mut moved)?;
+        self.snapshots.sync()?;
         for row in &live {
             if let Some(to) = moved.get(&location(row)) {
-                inner.storage.move_layer(row.id, to.segment, to.offset, to.bytes)?;
+                self.storage.move_layer(row.id, to.segment, to.offset, to.bytes)?;
             }
         }
-        inner.storage.commit()?;
-        compacted.layers = moved.len() as u64;
+        self.storage.commit()?;
+        let layers = moved.len() as u64;
         let rewritten: u64 = moved.values().map(|to| to.bytes).sum();
-        inner.snapshots.relocate(moved, targets.iter().map(|target| target.segment));
-        for target in &targets {
-            inner.pages.remove_segment(target.segment)?;
-            compacted.segments += 1;
-            compacted.freed_bytes += target.bytes;
+        self.snapshots.relocate(moved, segments.iter().copied());
+        drop(alone);
+
+        for segment in &segments {
+            self.pages.remove_segment(*segment)?;
         }
-        compacted.freed_bytes = compacted.freed_bytes.saturating_sub(rewritten);
-        Ok(compacted)
+        self.births().clear();
+        let removed: u64 = targets.iter().map(|target| target.bytes).sum();
+        let freed_bytes = removed.saturating_sub(rewritten);
+        Ok(Compacted { segments: segments.len() as u64, layers, freed_bytes })
+    }
+
+    /// Writes the live layers of these segments again that were not yet.
+    fn rewrite(
+        &self,
+        live: &[LayerRow],
+        segments: &BTreeSet<u32>,
+        moved: &mut BTreeMap<LayerLocation, LayerLocation>,
+    ) -> Result<(), Error> {
+        for at in live.iter().map(location).filter(|at| segments.contains(&at.segment)) {
+            if !moved.contains_key(&at) {
+                moved.insert(at, self.pages.rewrite(&self.pages.load(at)?)?.location());
+            }
+        }
+        Ok(())
     }
 }
 

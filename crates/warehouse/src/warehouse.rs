@@ -12,7 +12,6 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
-use std::thread::JoinHandle;
 
 use lru::LruCache;
 use tokio::sync::Semaphore;
@@ -21,6 +20,7 @@ use vat_engine::{Engine, EngineConfig, HeapState, VatModule};
 use vat_image::{Compare, DirtyTracker, LayerLocation, PageStore, RestoreMethod, StoreOptions, best_tracker};
 use vat_storage::{ModuleHash, Position, Storage, VatId, VatRow};
 
+use crate::background::Background;
 use crate::config::{Tracking, WarehouseConfig};
 use crate::error::Error;
 use crate::lease::VatLease;
@@ -60,25 +60,8 @@ pub(crate) struct Inner {
     page_ins: Arc<Semaphore>,
     /// Held for reading by what must be committed together though it takes several steps; for writing by a commit.
     steps: RwLock<()>,
-}
-
-/// The thread that syncs the page store.
-#[derive(Debug)]
-struct Background {
-    inner: Arc<Inner>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        self.inner.snapshots.close();
-        let thread = self.thread.get_mut().map(Option::take).unwrap_or_default();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread that syncs the page store panicked");
-        }
-    }
+    /// Held by the one who compacts.
+    pub(crate) compacting: Mutex<()>,
 }
 
 impl Warehouse {
@@ -136,18 +119,15 @@ impl Warehouse {
             names: Mutex::new(LruCache::new(NAMES_MAX)),
             page_ins: Arc::new(Semaphore::new(config.page_ins_max.get())),
             steps: RwLock::new(()),
+            compacting: Mutex::new(()),
             counters,
             storage,
             pages,
             engine,
             config,
         });
-        let syncing = Arc::clone(&inner);
-        let thread = std::thread::Builder::new()
-            .name("vat-pages".to_owned())
-            .spawn(move || syncing.snapshots.run())
+        let background = Background::start(Arc::clone(&inner))
             .map_err(|source| Error::Directory { path: dir.to_owned(), source })?;
-        let background = Background { inner: Arc::clone(&inner), thread: Mutex::new(Some(thread)) };
         Ok(Warehouse { inner, _background: Arc::new(background) })
     }
 
@@ -369,7 +349,8 @@ impl Inner {
         if let Some(vat) = self.names().get(name) {
             return Ok(*vat);
         }
-        let row = self.storage.vat_by_name(name.as_str())?.ok_or_else(|| Error::UnknownVat(name.to_string()))?;
+        let row =
+            self.storage.vat_by_name(name.as_str())?.ok_or_else(|| Error::UnknownVat(name.to_string()))?;
         self.names().put(name.clone(), row.id);
         Ok(row.id)
     }
@@ -409,5 +390,4 @@ impl Inner {
             }
         }
     }
-
 }

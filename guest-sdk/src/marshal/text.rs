@@ -77,7 +77,7 @@ fn slot(index: &str, is_promise: bool) -> Option<Text> {
 }
 
 /// How a string of the author's is written.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     if text.chars().next().is_some_and(is_special) { format!("!{text}") } else { text.to_owned() }
 }
 

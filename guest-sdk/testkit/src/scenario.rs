@@ -137,7 +137,9 @@ impl Scenario {
     /// # Errors
     /// The vat could not be built, or its start faulted. A later fault is an outcome, and part of the trace.
     pub fn run(&self) -> Result<Trace> {
-        self.disturbed(&STEADY)
+        let host = self.first(self.steps.len(), &STEADY)?;
+        host.verify(STEADY.name)?;
+        host.trace()
     }
 
     /// Runs it with the vat left in memory, and then with the vat evicted, restored, restarted and crashed
@@ -166,10 +168,11 @@ impl Scenario {
     }
 
     /// Compares what this scenario gives in memory with what `other`, which is the same but in this crate's own
-    /// tests, gives by this schedule.
+    /// tests, gives by this schedule. The replay comes last, since a difference between the runs says more.
     fn compare(&self, steady: &Trace, other: &Scenario, schedule: &Schedule) -> Result {
-        match steady.difference(&other.disturbed(schedule)?) {
-            None => Ok(()),
+        let host = other.first(other.steps.len(), schedule)?;
+        match steady.difference(&host.trace()?) {
+            None => host.verify(schedule.name),
             Some(difference) => {
                 let difference = Box::new(self.locate(difference, other, schedule));
                 Err(Error::Different { situation: schedule.name.to_owned(), difference })
@@ -177,24 +180,14 @@ impl Scenario {
         }
     }
 
-    fn disturbed(&self, schedule: &Schedule) -> Result<Trace> {
-        self.first(self.steps.len(), schedule).map_err(|error| match error {
-            Error::Different { situation, difference } => {
-                Error::Different { situation: format!("{} ({situation})", schedule.name), difference }
-            }
-            other => other,
-        })
-    }
-
-    /// Runs the first so many steps.
-    fn first(&self, steps: usize, schedule: &Schedule) -> Result<Trace> {
+    /// Makes the first so many deliveries.
+    fn first(&self, steps: usize, schedule: &Schedule) -> Result<Host> {
         let mut host = Host::open(&self.subject, schedule.hosting)?;
         for (position, (delivery, time_ns)) in self.steps[..steps].iter().enumerate() {
             host.deliver(delivery.clone(), *time_ns)?;
-            schedule.event.happen(&mut host, position)?;
+            schedule.event.happen(&mut host, position).map_err(|error| during(schedule, error))?;
         }
-        host.verify(schedule.name)?;
-        host.trace()
+        Ok(host)
     }
 
     /// Finds the delivery after which the states differ, by running ever longer beginnings of the scenario. A
@@ -204,8 +197,9 @@ impl Scenario {
             return difference;
         }
         for steps in 1..=self.steps.len() {
-            let (Ok(steady), Ok(disturbed)) = (self.first(steps, &STEADY), other.first(steps, schedule))
-            else {
+            let steady = self.first(steps, &STEADY).and_then(|host| host.trace());
+            let disturbed = other.first(steps, schedule).and_then(|host| host.trace());
+            let (Ok(steady), Ok(disturbed)) = (steady, disturbed) else {
                 break; // What differs differs from run to run; then what is known has to do.
             };
             if let Some(earlier) = steady.difference(&disturbed) {
@@ -214,6 +208,16 @@ impl Scenario {
             }
         }
         difference
+    }
+}
+
+/// Names the schedule in a difference that was found under way.
+fn during(schedule: &Schedule, error: Error) -> Error {
+    match error {
+        Error::Different { situation, difference } => {
+            Error::Different { situation: format!("{}: {situation}", schedule.name), difference }
+        }
+        other => other,
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use vat_abi::CapData;
 use vat_warehouse::VatOptions;
 
-use super::{note_effects, settle};
+use super::{note_effects, require_no_failure, settle};
 use crate::args::Create;
 use crate::clock;
 use crate::context::Context;
@@ -19,8 +19,7 @@ pub(super) fn run(context: &Context, args: &Create) -> Result<()> {
     let parameters = args.args.as_ref().map_or_else(CapData::undefined, marshal::value);
     let warehouse = context.open()?;
     let caller = Caller::new(Log::Shown(vat.clone()));
-    let (report, caller) =
-        warehouse.create(vat, &args.module, options, parameters, clock::now_ns(), caller);
+    let (report, caller) = warehouse.create(vat, &args.module, options, parameters, clock::now_ns(), caller);
     let report = report?;
     settle(&warehouse, vat, &caller)?;
     note_effects(context, vat, &caller);
@@ -34,5 +33,6 @@ pub(super) fn run(context: &Context, args: &Create) -> Result<()> {
             "exited": caller.exit.is_some(),
         })
     };
-    Ok(context.out.result(text, json)?)
+    context.out.result(text, json)?;
+    require_no_failure(vat, &caller)
 }

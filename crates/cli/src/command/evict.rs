@@ -6,22 +6,23 @@
 use anyhow::Result;
 use serde_json::json;
 
+use super::provide;
 use crate::args::Vat;
 use crate::context::Context;
-use crate::table::grouped;
+use crate::table::{counted, grouped};
 
 pub(super) fn run(context: &Context, args: &Vat) -> Result<()> {
     let vat = &args.vat;
     let warehouse = context.open()?;
-    let deliveries = warehouse.provide_blocking(vat)?.next_position()?;
+    let deliveries = provide(&warehouse, vat)?.next_position()?;
     warehouse.evict(vat)?;
     warehouse.checkpoint()?;
     let counts = warehouse.stats();
     let text = format!(
-        "evicted {vat} after {} deliveries: {} replayed, {} pages of 4 KiB saved",
-        grouped(deliveries),
-        counts.replayed,
-        counts.pages_written
+        "evicted {vat} after {}: {} replayed, {} of 4 KiB saved",
+        counted(deliveries, "delivery", "deliveries"),
+        grouped(counts.replayed),
+        counted(counts.pages_written, "page", "pages"),
     );
     let json = || {
         json!({

@@ -28,7 +28,10 @@ pub(super) fn run(context: &Context, args: &Install) -> Result<()> {
 fn read(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    ensure!(bytes.len() as u64 <= FILE_BYTES_MAX, "it has more than {FILE_BYTES_MAX} bytes, as no module may");
+    ensure!(
+        bytes.len() as u64 <= FILE_BYTES_MAX,
+        "it has more than {FILE_BYTES_MAX} bytes, as no module may"
+    );
     Ok(bytes)
 }
 
@@ -36,7 +39,9 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 fn wasm(source: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>> {
     // Said here, since the parser of the text format would complain about a missing parenthesis.
     if !source.starts_with(b"\0asm") && !looks_like_text(source) {
-        bail!("it is no WebAssembly module: it neither begins with the bytes `\\0asm` nor is it in the text format");
+        bail!(
+            "it is no WebAssembly module: it neither begins with the bytes `\\0asm` nor is it in the text format"
+        );
     }
     module_bytes(source).map_err(|refusal| anyhow::Error::msg(in_one_line(&refusal.to_string())))
 }

@@ -10,7 +10,7 @@ use crate::args::Replay;
 use crate::context::Context;
 use crate::parallel;
 use crate::progress;
-use crate::table::{bytes, grouped};
+use crate::table::{bytes, counted, grouped};
 use crate::terminal::one_line;
 
 /// A vat that was replayed.
@@ -88,7 +88,8 @@ pub(super) fn run(context: &Context, args: &Replay) -> Result<()> {
         json!({"verdict": verdict, "vats": checked.iter().map(Checked::json).collect::<Vec<_>>()})
     })?;
     if problems > 0 {
-        bail!("{problems} of {} vats are not identical to their replays", checked.len());
+        let checked = counted(checked.len() as u64, "vat", "vats");
+        bail!("{problems} of {checked} could not be shown to be identical to a replay");
     }
     Ok(())
 }
@@ -135,10 +136,10 @@ fn text(checked: &[Checked]) -> String {
     let identical: Vec<&Verification> = identical.filter_map(Checked::verification).collect();
     let sum = |count: fn(&Verification) -> u64| identical.iter().map(|v| count(v)).sum::<u64>();
     lines.push(format!(
-        "identical: {} of {} vats ({} deliveries replayed, {} of heap compared)",
+        "identical: {} of {} ({} replayed, {} of heap compared)",
         grouped(identical.len() as u64),
-        grouped(checked.len() as u64),
-        grouped(sum(|v| v.deliveries)),
+        counted(checked.len() as u64, "vat", "vats"),
+        counted(sum(|v| v.deliveries), "delivery", "deliveries"),
         bytes(sum(|v| v.heap_bytes)),
     ));
     lines.join("\n")

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use vat_abi::{CapData, VatFault};
 use vat_warehouse::Report;
 
-use super::{note_effects, settle};
+use super::{note_effects, provide, require_no_failure, settle};
 use crate::args::Send;
 use crate::clock;
 use crate::context::Context;
@@ -26,7 +26,7 @@ enum Answer {
 pub(super) fn run(context: &Context, args: &Send) -> Result<()> {
     let (vat, method) = (&args.vat, &args.method);
     let warehouse = context.open()?;
-    let mut lease = warehouse.provide_blocking(vat)?;
+    let mut lease = provide(&warehouse, vat)?;
     let (delivery, result) = root_message(marshal::call(method, &args.args.0), lease.next_position()?);
     let caller = Caller::new(Log::Shown(vat.clone()));
     let (report, caller) = lease.deliver(delivery, clock::now_ns(), caller);
@@ -45,6 +45,9 @@ pub(super) fn run(context: &Context, args: &Send) -> Result<()> {
         warehouse.checkpoint()?; // A faulted delivery is recorded, and nothing else of it stands.
     }
     print(context, args, &answer, &report, &caller)?;
+    if report.outcome.is_delivered() {
+        require_no_failure(vat, &caller)?;
+    }
     match answer {
         Answer::Fulfilled(_) => Ok(()),
         Answer::Unresolved => {

@@ -5,19 +5,19 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use vat_warehouse::{VatRow, VatStatus, Warehouse};
+use vat_warehouse::{VatName, VatRow, VatStatus, Warehouse};
 
 use super::list::{self, module_names, status_text};
+use super::provide;
 use crate::args::Vat;
 use crate::context::Context;
-use crate::table::{Table, bytes, grouped};
+use crate::table::{Table, bytes, counted, grouped};
 use crate::terminal::one_line;
 
 pub(super) fn run(context: &Context, args: &Vat) -> Result<()> {
     let warehouse = context.open()?;
     let before = warehouse.vat(&args.vat)?;
     let heap_bytes = heap_bytes(context, &warehouse, &args.vat, &before);
-    warehouse.commit()?;
     let vat = warehouse.vat(&args.vat)?;
     let module = &module_names(&warehouse)?[&vat.module];
     let keys = warehouse.storage().vatstore_len(vat.id)?;
@@ -49,25 +49,24 @@ pub(super) fn run(context: &Context, args: &Vat) -> Result<()> {
 }
 
 /// Bytes of the heap, where the vat can be brought into memory; if not, a note says why.
-fn heap_bytes(
-    context: &Context,
-    warehouse: &Warehouse,
-    name: &vat_warehouse::VatName,
-    vat: &VatRow,
-) -> Option<u64> {
+fn heap_bytes(context: &Context, warehouse: &Warehouse, name: &VatName, vat: &VatRow) -> Option<u64> {
     if vat.status != VatStatus::Alive {
         return None; // Its status says why.
     }
-    let measured = warehouse.provide_blocking(name).and_then(|mut lease| Ok(lease.heap()?.len() as u64));
+    let measured = provide(warehouse, name).and_then(|mut lease| Ok(lease.heap()?.len() as u64));
     measured.inspect_err(|error| context.out.note(error)).ok()
+}
+
+fn deliveries(number: u64) -> String {
+    counted(number, "delivery", "deliveries")
 }
 
 fn snapshot_text(snapshot: Option<u64>, vat: &VatRow) -> String {
     match snapshot {
-        None => format!("none; its next use replays {} deliveries", vat.next_position.0),
+        None => format!("none; its next use replays {}", deliveries(vat.next_position.0)),
         Some(position) => {
             let replayed = vat.next_position.0.saturating_sub(position);
-            format!("after {position} deliveries; its next use replays {replayed}")
+            format!("after {}; its next use replays {}", deliveries(position), grouped(replayed))
         }
     }
 }

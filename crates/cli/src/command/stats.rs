@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::table::{Table, bytes, grouped};
+use crate::table::{Table, bytes, counted, grouped};
 
 pub(super) fn run(context: &Context) -> Result<()> {
     let data = context.data()?;
@@ -27,7 +27,7 @@ pub(super) fn run(context: &Context) -> Result<()> {
     ]);
     table.row(&[
         &"deliveries",
-        &format_args!("{} in {} spans", grouped(counts.transcript_entries), grouped(counts.spans)),
+        &format_args!("{} in {}", grouped(counts.transcript_entries), counted(counts.spans, "span", "spans")),
     ]);
     table.row(&[&"storage keys", &grouped(counts.vatstore_keys)]);
     table.row(&[&"snapshots", &grouped(counts.snapshots)]);

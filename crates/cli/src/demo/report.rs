@@ -107,7 +107,11 @@ impl Display for Report {
             &bytes(self.total_bytes),
             &format_args!("of which {} are in memory, beside what is shared", bytes(self.resident_bytes)),
         ]);
-        table.row(&[&"peak memory", &bytes(self.peak_memory_bytes), &"of the process, mapped files included"]);
+        table.row(&[
+            &"peak memory",
+            &bytes(self.peak_memory_bytes),
+            &"of the process, mapped files included",
+        ]);
         table.row(&[
             &"reopen",
             &format_args!("{} ms", decimal(tenths(self.reopening.as_nanos(), 1_000_000))),

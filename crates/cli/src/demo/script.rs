@@ -96,12 +96,23 @@ pub(crate) struct Script {
 
 #[derive(Debug, Clone)]
 enum Model {
-    Counter { count: u64 },
+    Counter {
+        count: u64,
+    },
     /// What the vats without the SDK have in common.
-    Adder { count: u64 },
-    Ledger { balances: BTreeMap<u64, u64>, total: u64 },
-    Search { documents: u64 },
-    Words { counts: BTreeMap<u64, u64> },
+    Adder {
+        count: u64,
+    },
+    Ledger {
+        balances: BTreeMap<u64, u64>,
+        total: u64,
+    },
+    Search {
+        documents: u64,
+    },
+    Words {
+        counts: BTreeMap<u64, u64>,
+    },
 }
 
 impl Script {
@@ -271,7 +282,9 @@ mod tests {
         assert!(!ids.is_met_by(&Got::Answer(json!([{"id": "a"}, {"id": "b"}]))));
         let five = Expected::Answer(json!(5));
         assert!(five.is_met_by(&Got::Answer(json!(5))));
-        for wrong in [Got::Answer(json!(6)), Got::Rejection(String::new()), Got::Fault(String::new()), Got::Nothing] {
+        for wrong in
+            [Got::Answer(json!(6)), Got::Rejection(String::new()), Got::Fault(String::new()), Got::Nothing]
+        {
             assert!(!five.is_met_by(&wrong));
         }
         assert!(!Expected::Rejection.is_met_by(&Got::Fault(String::new())));

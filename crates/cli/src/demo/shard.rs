@@ -100,7 +100,11 @@ impl Shard {
         }
         dealt.retain(|vats| !vats.is_empty());
         let streams = u64::MAX - vats..;
-        dealt.into_iter().zip(streams).map(|(vats, stream)| Shard::new(vats, Random::new(seed, stream))).collect()
+        dealt
+            .into_iter()
+            .zip(streams)
+            .map(|(vats, stream)| Shard::new(vats, Random::new(seed, stream)))
+            .collect()
     }
 
     fn new(vats: Vec<Hosted>, random: Random) -> Shard {
@@ -134,7 +138,12 @@ impl Shard {
     }
 
     /// Makes the vats.
-    pub(crate) fn create(&mut self, warehouse: &Warehouse, commits: &Commits, bar: &ProgressBar) -> Result<()> {
+    pub(crate) fn create(
+        &mut self,
+        warehouse: &Warehouse,
+        commits: &Commits,
+        bar: &ProgressBar,
+    ) -> Result<()> {
         for vat in &mut self.vats {
             self.time_ns += CRANK_NS;
             vat.create(warehouse, self.time_ns)?;

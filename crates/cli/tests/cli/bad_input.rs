@@ -21,71 +21,95 @@ fn good_wasm() -> Vec<u8> {
 #[test]
 fn a_module_that_is_cut_short() {
     let wasm = good_wasm();
-    refused(&wasm[..wasm.len() - 20], expect![[r#"
+    refused(
+        &wasm[..wasm.len() - 20],
+        expect![[r#"
         $ vats install bad bad
         ! error: cannot install bad: the module is not valid: unexpected end-of-file (at byte 0xe3); the file is truncated: build or copy it again
         = 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_module_of_which_only_the_start_is_there() {
-    refused(b"\0asm", expect![[r#"
+    refused(
+        b"\0asm",
+        expect![[r#"
         $ vats install bad bad
         ! error: cannot install bad: the module is not valid: it ends within the header (at byte 0x0); the file is truncated: build or copy it again
         = 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_file_that_is_no_module() {
-    refused("#!/bin/sh\necho hello\n", expect![[r#"
+    refused(
+        "#!/bin/sh\necho hello\n",
+        expect![[r#"
         $ vats install bad bad
         ! error: cannot install bad: it is no WebAssembly module: it neither begins with the bytes `\0asm` nor is it in the text format
         = 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_empty_file() {
-    refused("", expect![[r#"
+    refused(
+        "",
+        expect![[r#"
         $ vats install bad bad
         ! error: cannot install bad: it is no WebAssembly module: it neither begins with the bytes `\0asm` nor is it in the text format
         = 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn bytes_that_are_no_module() {
-    refused([0x7f, b'E', b'L', b'F', 0xff], expect![[r#"
+    refused(
+        [0x7f, b'E', b'L', b'F', 0xff],
+        expect![[r#"
         $ vats install bad bad
         ! error: cannot install bad: it is no WebAssembly module: it neither begins with the bytes `\0asm` nor is it in the text format
         = 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn text_with_a_mistake() {
-    refused("(module\n  (func $f (i32.bogus)))", expect![[r#"
+    refused(
+        "(module\n  (func $f (i32.bogus)))",
+        expect![[r#"
         $ vats install bad bad
         ! error: cannot install bad: the module is not valid: unknown operator or unexpected token (line 2, column 13)
         = 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn code_that_does_not_validate() {
-    refused(module("  (func $f (result i32) (i64.const 1))", "    (i32.const 0)"), expect![[r#"
+    refused(
+        module("  (func $f (result i32) (i64.const 1))", "    (i32.const 0)"),
+        expect![[r#"
         $ vats install bad bad
         ! error: cannot install bad: the module is not valid in function 3 `f`: type mismatch: expected i32, found i64 (at byte 0x7a)
         = 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_refused_instruction() {
     refused(
-        module("  (table 1 funcref) (func $f (table.set 0 (i32.const 0) (ref.null func)))", "    (i32.const 0)"),
+        module(
+            "  (table 1 funcref) (func $f (table.set 0 (i32.const 0) (ref.null func)))",
+            "    (i32.const 0)",
+        ),
         expect![[r#"
             $ vats install bad bad
             ! error: cannot install bad: the module uses `table.set` in function 3 `f`, which is refused: a table that changes cannot be captured; build without it (compilers fill tables with element segments)
@@ -96,11 +120,14 @@ fn a_refused_instruction() {
 
 #[test]
 fn shared_memory() {
-    refused("(module (memory (export \"memory\") 1 2 shared))", expect![[r#"
+    refused(
+        "(module (memory (export \"memory\") 1 2 shared))",
+        expect![[r#"
         $ vats install bad bad
         ! error: cannot install bad: the module is not valid: threads must be enabled for shared memories (at byte 0xb); threads and shared memory are not deterministic; build without atomics
         = 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -120,39 +147,51 @@ fn relaxed_simd() {
 
 #[test]
 fn an_unknown_import() {
-    refused("(module (import \"env\" \"now\" (func)) (memory (export \"memory\") 1))", expect![[r#"
+    refused(
+        "(module (import \"env\" \"now\" (func)) (memory (export \"memory\") 1))",
+        expect![[r#"
         $ vats install bad bad
         ! error: cannot install bad: the module imports `env.now`; a vat may import only delivery_read, syscall, result_read, log and fail from `vat`, and what `wasi_snapshot_preview1` has
         = 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_missing_export() {
-    refused("(module (memory (export \"memory\") 1))", expect![[r#"
+    refused(
+        "(module (memory (export \"memory\") 1))",
+        expect![[r#"
         $ vats install bad bad
         ! error: cannot install bad: the module exports no function called `vat_deliver`; export `vat_deliver(len: i32) -> i32`, as the SDK's attribute does
         = 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn more_locals_than_a_function_may_have() {
     let locals = "(local i32)".repeat(20_001);
-    refused(module(&format!("  (func $f {locals})"), "    (i32.const 0)"), expect![[r#"
+    refused(
+        module(&format!("  (func $f {locals})"), "    (i32.const 0)"),
+        expect![[r#"
         $ vats install bad bad
         ! error: cannot install bad: the module has 20001 locals in function 3 `f`; at most 20000 are accepted
         = 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_birth_that_fails() {
-    refused(module("  (func $start (unreachable)) (start $start)", "    (i32.const 0)"), expect![[r#"
+    refused(
+        module("  (func $start (unreachable)) (start $start)", "    (i32.const 0)"),
+        expect![[r#"
         $ vats install bad bad
         ! error: cannot install bad: the module's birth (start function and `_initialize`) failed: trap: unreachable
         = 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -275,7 +314,7 @@ fn values_that_are_wrong() {
         status        alive
         incarnation   0
         deliveries    1
-        snapshot      none; its next use replays 1 deliveries
+        snapshot      none; its next use replays 1 delivery
         heap          64.0 KiB
         storage keys  0
         memory limit  16384 pages of 64 KiB
@@ -320,7 +359,9 @@ fn command_lines_that_are_wrong() {
 fn memory_below_what_the_module_needs() {
     let mut vats = Vats::ready();
     vats.file("large.wat", answering("#1").replace("\"memory\") 1", "\"memory\") 3"));
-    vats.run(&["install", "large", "large.wat"]).run(&["create", "alice", "large", "--memory-pages", "2"]).run(&["list"]);
+    vats.run(&["install", "large", "large.wat"])
+        .run(&["create", "alice", "large", "--memory-pages", "2"])
+        .run(&["list"]);
     vats.saw(expect![[r#"
         $ vats install large large.wat
         installed large (290 bytes, HASH)
@@ -354,10 +395,10 @@ fn a_data_directory_that_is_a_file() {
     vats.run(&["init"]).run(&["list"]);
     vats.saw(expect![[r#"
         $ vats init
-        ! error: cannot use the data directory DIR/data: File exists (os error 17): File exists (os error 17)
+        ! error: cannot use the data directory DIR/data: File exists (os error 17)
         = 1
         $ vats list
-        ! error: cannot look for the store in DIR/data/store.sqlite: Not a directory (os error 20): Not a directory (os error 20)
+        ! error: cannot look for the store in DIR/data/store.sqlite: Not a directory (os error 20)
         = 1
     "#]]);
 }

@@ -69,7 +69,7 @@ fn a_session() {
         memory limit  16384 pages of 64 KiB
         computrons    1000000000 per delivery
         $ vats evict alice
-        evicted alice after 3 deliveries: 3 replayed, 1 pages of 4 KiB saved
+        evicted alice after 3 deliveries: 3 replayed, 1 page of 4 KiB saved
         $ vats evict alice
         evicted alice after 3 deliveries: 0 replayed, 0 pages of 4 KiB saved
         $ vats show alice
@@ -107,7 +107,7 @@ fn a_session() {
         $ vats replay
         identical: 2 of 2 vats (6 deliveries replayed, 128.0 KiB of heap compared)
         $ vats replay bob --jobs 1
-        identical: 1 of 1 vats (2 deliveries replayed, 64.0 KiB of heap compared)
+        identical: 1 of 1 vat (2 deliveries replayed, 64.0 KiB of heap compared)
         $ vats terminate bob
         terminated bob
         $ vats terminate alice --reason 'no longer needed'
@@ -128,14 +128,18 @@ fn stats_count_what_there_is() {
     let vats = Vats::with_alice(&answering("#@"));
     vats.json(&["send", "alice", "x"]);
     let stats = vats.json(&["stats"]);
-    for (key, expected) in
-        [("modules", 1), ("vats_alive", 1), ("vats_quarantined", 0), ("vats_terminated", 0), ("deliveries", 2)]
-    {
+    for (key, expected) in [
+        ("modules", 1),
+        ("vats_alive", 1),
+        ("vats_quarantined", 0),
+        ("vats_terminated", 0),
+        ("deliveries", 2),
+    ] {
         assert_eq!(stats[key], expected, "{key}");
     }
     let text = String::from_utf8(vats.output(&["stats"]).stdout).unwrap();
     assert!(text.contains("\nvats          1 alive, 0 quarantined, 0 terminated\n"), "{text}");
-    assert!(text.contains("\ndeliveries    2 in 1 spans\n"), "{text}");
+    assert!(text.contains("\ndeliveries    2 in 1 span\n"), "{text}");
 }
 
 #[test]
@@ -163,13 +167,14 @@ fn a_rejection_is_one_line_and_exit_code_1() {
         ! error: alice rejected pay: TypeError: no such account
         = 1
         $ vats replay
-        identical: 1 of 1 vats (3 deliveries replayed, 64.0 KiB of heap compared)
+        identical: 1 of 1 vat (3 deliveries replayed, 64.0 KiB of heap compared)
     "#]]);
 }
 
 #[test]
 fn references_are_shown() {
-    let answer = "[\"resolve\",[[\"p-6@\",false,{\"body\":\"#[\\\"$0.Alleged: Purse\\\"]\",\"slots\":[\"o+7\"]}]]]";
+    let answer =
+        "[\"resolve\",[[\"p-6@\",false,{\"body\":\"#[\\\"$0.Alleged: Purse\\\"]\",\"slots\":[\"o+7\"]}]]]";
     let mut vats = Vats::with_alice(&vat(&[answer], "(i32.const 0)"));
     vats.run(&["send", "alice", "open"]);
     vats.saw(expect![[r#"
@@ -182,7 +187,12 @@ fn references_are_shown() {
 fn what_goes_nowhere_is_noted() {
     let send = "[\"send\",\"o-50\",{\"methargs\":{\"body\":\"#[\\\"hello\\\",[]]\",\"slots\":[]},\"result\":\"p+1\"}]";
     let mut vats = Vats::with_alice(&vat(&[send, "[\"subscribe\",\"p+1\"]"], "(i32.const 0)"));
-    vats.run(&["send", "alice", "greet"]).run(&["send", "alice", "greet", "-q"]).run(&["transcript", "alice", "--from", "1"]);
+    vats.run(&["send", "alice", "greet"]).run(&["send", "alice", "greet", "-q"]).run(&[
+        "transcript",
+        "alice",
+        "--from",
+        "1",
+    ]);
     vats.saw(expect![[r#"
         $ vats send alice greet
         ! note: alice sent a message to others; without a kernel they are recorded, and carried nowhere
@@ -214,7 +224,7 @@ fn a_vat_that_exits_is_terminated() {
     vats.saw(expect![[r#"
         $ vats send alice leave
         1
-        ! note: alice ended itself and is gone: done: "so long"
+        ! note: alice ended itself and is gone: "so long"
         $ vats send alice leave
         ! error: there is no vat alice; `vats list` shows which there are
         = 1
@@ -223,8 +233,8 @@ fn a_vat_that_exits_is_terminated() {
         $ vats create bob bob
         created bob of bob
         $ vats send bob leave
-        ! note: bob ended itself and is gone: failed: "so long"
-        ! note: bob has not answered leave yet
+        ! error: bob failed, ended itself and is gone: "so long"
+        = 1
         $ vats list --all
         VAT    MODULE   DELIVERIES  STATUS
         alice  program  0           terminated: done: "so long"
@@ -244,12 +254,11 @@ fn a_vats_log_goes_to_stderr() {
     vats.run(&["send", "alice", "x"]).run(&["send", "alice", "x", "-v"]).run(&["send", "alice", "x", "-q"]);
     vats.saw(expect![[r#"
         $ vats send alice x
-        !  WARN vat: watch out \u001b[31 vat=alice
+        !  WARN guest: watch out \u001b[31 vat=alice
         ! note: alice has not answered x yet
         $ vats send alice x -v
-        ! DEBUG vat_storage::storage: store opened path=DIR/data/store.sqlite
-        !  WARN vat: watch out \u001b[31 vat=alice
-        ! DEBUG vat: watch vat=alice
+        !  WARN guest: watch out \u001b[31 vat=alice
+        ! DEBUG guest: watch vat=alice
         ! note: alice has not answered x yet
         $ vats send alice x -q
     "#]]);
@@ -307,14 +316,119 @@ fn completions_name_the_commands() {
 fn every_command_has_help() {
     let vats = Vats::nowhere();
     for command in [
-        "init", "install", "create", "send", "list", "show", "evict", "transcript", "replay", "stats", "terminate",
-        "demo", "completions",
+        "init",
+        "install",
+        "create",
+        "send",
+        "list",
+        "show",
+        "evict",
+        "transcript",
+        "replay",
+        "stats",
+        "terminate",
+        "demo",
+        "completions",
     ] {
         for help in [&[command, "--help"][..], &[command, "-h"], &["help", command]] {
             let output = vats.output(help);
             let text = String::from_utf8(output.stdout).unwrap();
-            assert!(output.status.success() && text.contains(&format!("Usage: vats {command}")), "{help:?}: {text}");
+            assert!(
+                output.status.success() && text.contains(&format!("Usage: vats {command}")),
+                "{help:?}: {text}"
+            );
         }
     }
     assert!(!vats.data().exists(), "asking for help makes nothing");
+}
+
+/// Two messages, then one byte of what is recorded about the second is changed behind the command's back: the answer was `#2`, and
+/// becomes `#7`.
+fn tampered(evicted: bool) -> Vats {
+    let vats = Vats::with_alice(&answering("#@"));
+    for _ in 0..2 {
+        vats.json(&["send", "alice", "x"]);
+    }
+    if evicted {
+        vats.json(&["evict", "alice"]);
+    }
+    let store = vats.data().join("store.sqlite");
+    let mut bytes = std::fs::read(&store).unwrap();
+    let recorded = b"[[\"p-62\",false,{\"body\":\"#2\"";
+    let at =
+        bytes.windows(recorded.len()).position(|window| window == recorded).expect("the record is there");
+    bytes[at + recorded.len() - 2] = b'7';
+    std::fs::write(&store, bytes).unwrap();
+    vats
+}
+
+#[test]
+fn a_replay_that_differs_is_told() {
+    let mut vats = tampered(true);
+    vats.run(&["replay"]).run(&["replay", "--json"]);
+    vats.saw(expect![[r#"
+        $ vats replay
+        alice: different at delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2
+        identical: 0 of 1 vat (0 deliveries replayed, 0 bytes of heap compared)
+        ! error: 1 of 1 vat could not be shown to be identical to a replay
+        = 1
+        $ vats replay --json
+        {"vats":[{"computrons":2218,"deliveries":3,"heap_bytes":0,"problem":"different at delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2","vat":"alice","verdict":"different"}],"verdict":"different"}
+        ! error: 1 of 1 vat could not be shown to be identical to a replay
+        = 1
+    "#]]);
+}
+
+#[test]
+fn a_vat_that_cannot_be_brought_back_is_quarantined() {
+    let mut vats = tampered(false);
+    vats.run(&["send", "alice", "x"])
+        .run(&["list"])
+        .run(&["show", "alice"])
+        .run(&["send", "alice", "x"])
+        .run(&["evict", "alice"])
+        .run(&["list"])
+        .run(&["replay"])
+        .run(&["transcript", "alice", "--from", "2"])
+        .run(&["terminate", "alice"]);
+    vats.saw(expect![[r#"
+        $ vats send alice x
+        ! ERROR vat_warehouse::page_in: the replay differs from the transcript; the vat is quarantined vat=alice divergence=delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2
+        ! error: the replay of vat alice differs from its transcript at delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2; the vat is quarantined
+        = 1
+        $ vats list
+        VAT    MODULE   DELIVERIES  STATUS
+        alice  program  3           quarantined: delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2
+        $ vats show alice
+        vat           alice
+        module        program (HASH)
+        status        quarantined: delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2
+        incarnation   0
+        deliveries    3
+        snapshot      none; its next use replays 3 deliveries
+        heap          unknown
+        storage keys  0
+        memory limit  16384 pages of 64 KiB
+        computrons    1000000000 per delivery
+        $ vats send alice x
+        ! error: the vat alice is quarantined: delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2
+        = 1
+        $ vats evict alice
+        ! error: the vat alice is quarantined: delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2
+        = 1
+        $ vats list
+        VAT    MODULE   DELIVERIES  STATUS
+        alice  program  3           quarantined: delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2
+        $ vats replay
+        alice: quarantined: delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2
+        identical: 0 of 1 vat (0 deliveries replayed, 0 bytes of heap compared)
+        ! error: 1 of 1 vat could not be shown to be identical to a replay
+        = 1
+        $ vats transcript alice --from 2
+        #2 message o+0 #["x",[]] result p-62
+          resolve p-62 fulfilled #7 -> ok
+          = ok, N computrons, at TIME
+        $ vats terminate alice
+        terminated alice
+    "#]]);
 }

@@ -25,8 +25,18 @@ fn nobody_can_tell() {
     let Some(report) = demo(&vats, &["--verify", "all"]) else { return };
     let keys: Vec<&str> = report.as_object().unwrap().keys().map(String::as_str).collect();
     let expected = [
-        "evictions", "messages", "messages_per_s", "online", "page_in_us", "peak_memory_bytes", "reopen_ms",
-        "resident_bytes", "total_bytes", "vats", "verdict", "verified_vats",
+        "evictions",
+        "messages",
+        "messages_per_s",
+        "online",
+        "page_in_us",
+        "peak_memory_bytes",
+        "reopen_ms",
+        "resident_bytes",
+        "total_bytes",
+        "vats",
+        "verdict",
+        "verified_vats",
     ];
     assert_eq!(keys, expected);
     for (key, expected) in [("vats", 60), ("online", 8), ("messages", 600), ("verified_vats", 60)] {

@@ -46,7 +46,9 @@ impl Vats {
     pub fn with_alice_limited(wat: &str, options: &[&str]) -> Vats {
         let vats = Vats::ready();
         vats.file("alice.wat", wat);
-        for command in [&["install", "program", "alice.wat"][..], &[&["create", "alice", "program"], options].concat()] {
+        for command in
+            [&["install", "program", "alice.wat"][..], &[&["create", "alice", "program"], options].concat()]
+        {
             let output = vats.output(command);
             assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
         }
@@ -75,7 +77,8 @@ impl Vats {
         match output.status.code() {
             Some(0) => {}
             code => {
-                let _ = writeln!(self.seen, "= {}", code.map_or("a signal".to_owned(), |code| code.to_string()));
+                let _ =
+                    writeln!(self.seen, "= {}", code.map_or("a signal".to_owned(), |code| code.to_string()));
             }
         }
         self
@@ -139,7 +142,9 @@ fn settled_word(word: &str) -> String {
     let core = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
     let is_hash = core.len() == 64 && core.bytes().all(|byte| byte.is_ascii_hexdigit());
     let is_time = core.len() == 20
-        && core.split_once('.').is_some_and(|(s, ns)| s.len() == 10 && s.parse::<u64>().is_ok() && ns.len() == 9);
+        && core
+            .split_once('.')
+            .is_some_and(|(s, ns)| s.len() == 10 && s.parse::<u64>().is_ok() && ns.len() == 9);
     match (is_hash, is_time) {
         (true, _) => word.replace(core, "HASH"),
         (_, true) => word.replace(core, "TIME"),

@@ -30,14 +30,35 @@ fn the_keys_are_part_of_the_interface() {
     check(&["list"], expect!["[]"]);
     check(&["install", "program", "program.wat"], expect!["{bytes, hash, module}"]);
     check(&["create", "alice", "program"], expect!["{computrons, exited, module, sends, vat}"]);
-    check(&["send", "alice", "x"], expect!["{capdata: {body, slots: []}, computrons, exited, method, position, sends, status, value, vat}"]);
+    check(
+        &["send", "alice", "x"],
+        expect![
+            "{capdata: {body, slots: []}, computrons, exited, method, position, sends, status, value, vat}"
+        ],
+    );
     check(&["list"], expect!["[{deliveries, id, incarnation, module, module_hash, reason, status, vat}]"]);
-    check(&["show", "alice"], expect!["{computrons_per_delivery, deliveries, heap_bytes, id, incarnation, memory_pages_max, module, module_hash, reason, snapshot, status, storage_keys, vat}"]);
+    check(
+        &["show", "alice"],
+        expect![
+            "{computrons_per_delivery, deliveries, heap_bytes, id, incarnation, memory_pages_max, module, module_hash, reason, snapshot, status, storage_keys, vat}"
+        ],
+    );
     check(&["evict", "alice"], expect!["{deliveries, pages_written, replayed, vat}"]);
-    check(&["transcript", "alice"], expect![[r#"[{d: ["startVat"], position, r: {computrons, status: ["ok"]}, sc: [], t}]"#]]);
+    check(
+        &["transcript", "alice"],
+        expect![[r#"[{d: ["startVat"], position, r: {computrons, status: ["ok"]}, sc: [], t}]"#]],
+    );
     check(&["transcript", "alice", "--from", "9"], expect!["[]"]);
-    check(&["replay"], expect!["{vats: [{computrons, deliveries, heap_bytes, problem, vat, verdict}], verdict}"]);
-    check(&["stats"], expect!["{data, deliveries, layer_bytes, layers, log_bytes, module_bytes, modules, snapshots, spans, storage_keys, store_bytes, vats_alive, vats_quarantined, vats_terminated}"]);
+    check(
+        &["replay"],
+        expect!["{vats: [{computrons, deliveries, heap_bytes, problem, vat, verdict}], verdict}"],
+    );
+    check(
+        &["stats"],
+        expect![
+            "{data, deliveries, layer_bytes, layers, log_bytes, module_bytes, modules, snapshots, spans, storage_keys, store_bytes, vats_alive, vats_quarantined, vats_terminated}"
+        ],
+    );
     check(&["terminate", "alice"], expect!["{reason, vat}"]);
 }
 

@@ -19,14 +19,18 @@ pub fn vat(syscalls: &[&str], tail: &str) -> String {
                 address + offset
             );
         }
-        let _ = writeln!(code, "    (drop (call $syscall (i32.const {address}) (i32.const {})))", syscall.len());
+        let _ =
+            writeln!(code, "    (drop (call $syscall (i32.const {address}) (i32.const {})))", syscall.len());
         address += syscall.len();
     }
-    module(&format!("{data}  (global $position (mut i32) (i32.const -1))"), &format!(
-        "    (global.set $position (i32.add (global.get $position) (i32.const 1)))
+    module(
+        &format!("{data}  (global $position (mut i32) (i32.const -1))"),
+        &format!(
+            "    (global.set $position (i32.add (global.get $position) (i32.const 1)))
     (if (i32.eqz (global.get $position)) (then (return (i32.const 0))))
 {code}    {tail}"
-    ))
+        ),
+    )
 }
 
 /// A vat that answers every message.

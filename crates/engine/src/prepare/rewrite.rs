@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, CustomSection, DataCountSection, DataSection, ElementSection, ExportKind,
-    ExportSection, Function, FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction, MemorySection,
-    Module, TableSection, TypeSection, ValType,
+    BlockType, CodeSection, ConstExpr, CustomSection, DataCountSection, DataSection, ElementSection,
+    ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType, ImportSection,
+    Instruction, MemorySection, Module, TableSection, TypeSection, ValType,
 };
 use wasmparser::{DataKind, FunctionBody, Operator, Parser, Payload};
 
@@ -76,7 +76,9 @@ impl<'a> Rewriter<'a> {
         match payload {
             Payload::TypeSection(s) => same.parse_type_section(&mut self.types, s).expect(SURVEYED),
             Payload::ImportSection(s) => same.parse_import_section(&mut self.imports, s).expect(SURVEYED),
-            Payload::FunctionSection(s) => same.parse_function_section(&mut self.functions, s).expect(SURVEYED),
+            Payload::FunctionSection(s) => {
+                same.parse_function_section(&mut self.functions, s).expect(SURVEYED)
+            }
             Payload::TableSection(s) => same.parse_table_section(&mut self.tables, s).expect(SURVEYED),
             Payload::MemorySection(s) => same.parse_memory_section(&mut self.memories, s).expect(SURVEYED),
             Payload::GlobalSection(s) => same.parse_global_section(&mut self.globals, s).expect(SURVEYED),
@@ -89,7 +91,9 @@ impl<'a> Rewriter<'a> {
                     self.data_segment(u32::try_from(index).expect(SURVEYED), &data);
                 }
             }
-            Payload::CustomSection(section) if section.name() == "name" => self.names = Some(section.data().to_vec()),
+            Payload::CustomSection(section) if section.name() == "name" => {
+                self.names = Some(section.data().to_vec())
+            }
             _ => {}
         }
     }

@@ -4,8 +4,8 @@
 //! accept anything. The survey changes nothing.
 
 use wasmparser::{
-    ExternalKind, FuncToValidate, FunctionBody, Operator, Parser, Payload, TypeRef, ValType,
-    ValidPayload, Validator, ValidatorResources,
+    ExternalKind, FuncToValidate, FunctionBody, Operator, Parser, Payload, TypeRef, ValType, ValidPayload,
+    Validator, ValidatorResources,
 };
 
 use super::RESERVED_PREFIX;
@@ -70,7 +70,8 @@ pub(crate) fn survey(bytes: &[u8]) -> Result<Survey, Refusal> {
     limit("bytes", bytes.len() as u64, limits::MODULE_BYTES_MAX as u64)?;
     check_preamble(bytes)?;
     let names = FunctionNames::read(bytes);
-    let mut surveyor = Surveyor { validator: Validator::new_with_features(features()), survey: Survey::default(), names };
+    let mut surveyor =
+        Surveyor { validator: Validator::new_with_features(features()), survey: Survey::default(), names };
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(|e| surveyor.invalid(e, None))?;
         surveyor.payload(&payload)?;
@@ -88,9 +89,10 @@ fn check_preamble(bytes: &[u8]) -> Result<(), Refusal> {
     }
     match bytes.get(4..8) {
         Some([1, 0, 0, 0]) => Ok(()),
-        Some([_, 0, 1, 0]) => {
-            invalid("it is a component, not a core module", "build for wasm32-unknown-unknown or wasm32-wasip1")
-        }
+        Some([_, 0, 1, 0]) => invalid(
+            "it is a component, not a core module",
+            "build for wasm32-unknown-unknown or wasm32-wasip1",
+        ),
         Some(_) => invalid("its version is unknown", "build it as a core module of version 1"),
         None => invalid("it ends within the header", "the file is truncated: build or copy it again"),
     }
@@ -114,7 +116,11 @@ impl Surveyor {
                 for group in section.clone().into_iter_err_on_gc_types() {
                     let ty = group.map_err(|e| self.invalid(e, None))?;
                     let values = ty.params().len() + ty.results().len();
-                    limit("parameters and results in one type", values as u64, limits::SIGNATURE_VALUES_MAX as u64)?;
+                    limit(
+                        "parameters and results in one type",
+                        values as u64,
+                        limits::SIGNATURE_VALUES_MAX as u64,
+                    )?;
                     self.survey.types.push((ty.params().to_vec(), ty.results().to_vec()));
                 }
             }
@@ -177,7 +183,12 @@ impl Surveyor {
 
     fn import(&mut self, module: &str, name: &str, ty: TypeRef) -> Result<(), Refusal> {
         let refuse = |detail: String| {
-            Err(Refusal::Import { module: module.to_owned(), name: name.to_owned(), detail, allowed: ALLOWED_IMPORTS })
+            Err(Refusal::Import {
+                module: module.to_owned(),
+                name: name.to_owned(),
+                detail,
+                allowed: ALLOWED_IMPORTS,
+            })
         };
         let TypeRef::Func(ty) = ty else {
             return refuse(format!(" as a {}", kind_name(ty)));
@@ -255,7 +266,12 @@ impl Surveyor {
             frame.instructions += 1;
             frame.operands = frame.operands.max(validator.operand_stack_height());
             frame.calls |= matches!(operator, Operator::Call { .. } | Operator::CallIndirect { .. });
-            limit_in("nested blocks", validator.control_stack_height().into(), limits::NESTING_MAX as u64, name)?;
+            limit_in(
+                "nested blocks",
+                validator.control_stack_height().into(),
+                limits::NESTING_MAX as u64,
+                name,
+            )?;
         }
         reader.finish().map_err(|e| self.invalid(e, Some(index)))?;
         limit_in("values on the stack", frame.operands.into(), limits::OPERANDS_MAX.into(), name)?;
@@ -285,7 +301,12 @@ impl Surveyor {
     }
 
     /// An instruction of a feature that is off is named as such; anything else is invalid.
-    fn refuse_or_invalid(&self, operator: &Operator<'_>, error: wasmparser::BinaryReaderError, function: u32) -> Refusal {
+    fn refuse_or_invalid(
+        &self,
+        operator: &Operator<'_>,
+        error: wasmparser::BinaryReaderError,
+        function: u32,
+    ) -> Refusal {
         if error.message().contains("support is not enabled") || error.message().contains("must be enabled") {
             return Refusal::Instruction {
                 instruction: operator_name(operator),
@@ -303,7 +324,12 @@ impl Surveyor {
         } else {
             known_feature_advice(&reason)
         };
-        Refusal::Invalid { function: function.map(|f| self.names.display(f)), reason, offset: error.offset(), hint }
+        Refusal::Invalid {
+            function: function.map(|f| self.names.display(f)),
+            reason,
+            offset: error.offset(),
+            hint,
+        }
     }
 
     fn finish(mut self) -> Result<Survey, Refusal> {

@@ -29,11 +29,36 @@ fn accepted(wat: &str) -> Vec<u8> {
 #[test]
 fn what_is_not_a_module_is_told_apart() {
     let cases: &[(&[u8], Expect)] = &[
-        (b"", expect!["the module is not valid: it does not begin with the wasm magic number (at byte 0x0); give a .wasm or .wat file"]),
-        (b"#!/bin/sh", expect!["the module is not valid: it does not begin with the wasm magic number (at byte 0x0); give a .wasm or .wat file"]),
-        (b"\0asm", expect!["the module is not valid: it ends within the header (at byte 0x0); the file is truncated: build or copy it again"]),
-        (b"\0asm\x0d\0\x01\0", expect!["the module is not valid: it is a component, not a core module (at byte 0x0); build for wasm32-unknown-unknown or wasm32-wasip1"]),
-        (b"\0asm\x02\0\0\0", expect!["the module is not valid: its version is unknown (at byte 0x0); build it as a core module of version 1"]),
+        (
+            b"",
+            expect![
+                "the module is not valid: it does not begin with the wasm magic number (at byte 0x0); give a .wasm or .wat file"
+            ],
+        ),
+        (
+            b"#!/bin/sh",
+            expect![
+                "the module is not valid: it does not begin with the wasm magic number (at byte 0x0); give a .wasm or .wat file"
+            ],
+        ),
+        (
+            b"\0asm",
+            expect![
+                "the module is not valid: it ends within the header (at byte 0x0); the file is truncated: build or copy it again"
+            ],
+        ),
+        (
+            b"\0asm\x0d\0\x01\0",
+            expect![
+                "the module is not valid: it is a component, not a core module (at byte 0x0); build for wasm32-unknown-unknown or wasm32-wasip1"
+            ],
+        ),
+        (
+            b"\0asm\x02\0\0\0",
+            expect![
+                "the module is not valid: its version is unknown (at byte 0x0); build it as a core module of version 1"
+            ],
+        ),
     ];
     for (bytes, expected) in cases {
         expected.assert_eq(&prepare(bytes).expect_err("not a module").to_string());
@@ -42,7 +67,9 @@ fn what_is_not_a_module_is_told_apart() {
 
 #[test]
 fn every_truncation_is_refused_and_none_panics() {
-    let whole = wat::parse_str(vat(r#"(func (export "f") (result i64) (i64.const 7)) (data (i32.const 8) "hello")"#)).unwrap();
+    let whole =
+        wat::parse_str(vat(r#"(func (export "f") (result i64) (i64.const 7)) (data (i32.const 8) "hello")"#))
+            .unwrap();
     assert!(prepare(&whole).is_ok());
     // A cut between two sections can leave a complete module; any other cut cannot.
     let is_complete = |bytes: &[u8]| wasmparser::validate(bytes).is_ok();
@@ -54,13 +81,41 @@ fn every_truncation_is_refused_and_none_panics() {
 #[test]
 fn refused_features_are_named() {
     let cases: &[(&str, Expect)] = &[
-        ("(func (drop (i32.atomic.load (i32.const 0))))", expect!["the module uses `I32AtomicLoad` in function 0, which is refused: threads and shared memory are not deterministic; build without atomics"]),
-        ("(func (param v128) (drop (i8x16.relaxed_swizzle (local.get 0) (local.get 0))))", expect!["the module uses `I8x16RelaxedSwizzle` in function 0, which is refused: relaxed SIMD differs between processors; build without -mrelaxed-simd"]),
-        ("(type (struct (field i32)))", expect!["the module is not valid: struct indexed types not supported without the gc feature (at byte 0xb)"]),
-        ("(tag (param i32))", expect!["the module is not valid: exceptions proposal not enabled (at byte 0x1f)"]),
-        ("(func $f (return_call $f))", expect!["the module uses `ReturnCall` in function 0 `f`, which is refused: tail calls are not accepted; build without -mtail-call"]),
+        (
+            "(func (drop (i32.atomic.load (i32.const 0))))",
+            expect![
+                "the module uses `I32AtomicLoad` in function 0, which is refused: threads and shared memory are not deterministic; build without atomics"
+            ],
+        ),
+        (
+            "(func (param v128) (drop (i8x16.relaxed_swizzle (local.get 0) (local.get 0))))",
+            expect![
+                "the module uses `I8x16RelaxedSwizzle` in function 0, which is refused: relaxed SIMD differs between processors; build without -mrelaxed-simd"
+            ],
+        ),
+        (
+            "(type (struct (field i32)))",
+            expect![
+                "the module is not valid: struct indexed types not supported without the gc feature (at byte 0xb)"
+            ],
+        ),
+        (
+            "(tag (param i32))",
+            expect!["the module is not valid: exceptions proposal not enabled (at byte 0x1f)"],
+        ),
+        (
+            "(func $f (return_call $f))",
+            expect![
+                "the module uses `ReturnCall` in function 0 `f`, which is refused: tail calls are not accepted; build without -mtail-call"
+            ],
+        ),
         ("(memory 1)", expect!["the module is not valid: multiple memories (at byte 0x16)"]),
-        ("(func (param externref))", expect!["the module is not valid: gc types are disallowed but found type which requires gc (at byte 0xb)"]),
+        (
+            "(func (param externref))",
+            expect![
+                "the module is not valid: gc types are disallowed but found type which requires gc (at byte 0xb)"
+            ],
+        ),
     ];
     for (body, expected) in cases {
         refused(&vat(body), expected);
@@ -74,13 +129,48 @@ fn refused_features_are_named() {
 fn instructions_whose_effect_cannot_be_captured_are_named_with_their_function() {
     let table = "(table 1 funcref) (elem $e func $victim) (data $d \"x\")";
     let cases: &[(&str, Expect)] = &[
-        ("(table.set (i32.const 0) (ref.null func))", expect!["the module uses `table.set` in function 0 `victim`, which is refused: a table that changes cannot be captured; build without it (compilers fill tables with element segments)"]),
-        ("(table.init 0 $e (i32.const 0) (i32.const 0) (i32.const 1))", expect!["the module uses `table.init` in function 0 `victim`, which is refused: a table that changes cannot be captured; build without it (compilers fill tables with element segments)"]),
-        ("(table.copy (i32.const 0) (i32.const 0) (i32.const 1))", expect!["the module uses `table.copy` in function 0 `victim`, which is refused: a table that changes cannot be captured; build without it (compilers fill tables with element segments)"]),
-        ("(table.fill (i32.const 0) (ref.null func) (i32.const 1))", expect!["the module uses `table.fill` in function 0 `victim`, which is refused: a table that changes cannot be captured; build without it (compilers fill tables with element segments)"]),
-        ("(drop (table.grow (ref.null func) (i32.const 1)))", expect!["the module uses `table.grow` in function 0 `victim`, which is refused: a table that changes cannot be captured; build without it (compilers fill tables with element segments)"]),
-        ("(data.drop $d)", expect!["the module uses `data.drop` in function 0 `victim`, which is refused: which segments are dropped cannot be captured; leave the segment in place"]),
-        ("(elem.drop $e)", expect!["the module uses `elem.drop` in function 0 `victim`, which is refused: which segments are dropped cannot be captured; leave the segment in place"]),
+        (
+            "(table.set (i32.const 0) (ref.null func))",
+            expect![
+                "the module uses `table.set` in function 0 `victim`, which is refused: a table that changes cannot be captured; build without it (compilers fill tables with element segments)"
+            ],
+        ),
+        (
+            "(table.init 0 $e (i32.const 0) (i32.const 0) (i32.const 1))",
+            expect![
+                "the module uses `table.init` in function 0 `victim`, which is refused: a table that changes cannot be captured; build without it (compilers fill tables with element segments)"
+            ],
+        ),
+        (
+            "(table.copy (i32.const 0) (i32.const 0) (i32.const 1))",
+            expect![
+                "the module uses `table.copy` in function 0 `victim`, which is refused: a table that changes cannot be captured; build without it (compilers fill tables with element segments)"
+            ],
+        ),
+        (
+            "(table.fill (i32.const 0) (ref.null func) (i32.const 1))",
+            expect![
+                "the module uses `table.fill` in function 0 `victim`, which is refused: a table that changes cannot be captured; build without it (compilers fill tables with element segments)"
+            ],
+        ),
+        (
+            "(drop (table.grow (ref.null func) (i32.const 1)))",
+            expect![
+                "the module uses `table.grow` in function 0 `victim`, which is refused: a table that changes cannot be captured; build without it (compilers fill tables with element segments)"
+            ],
+        ),
+        (
+            "(data.drop $d)",
+            expect![
+                "the module uses `data.drop` in function 0 `victim`, which is refused: which segments are dropped cannot be captured; leave the segment in place"
+            ],
+        ),
+        (
+            "(elem.drop $e)",
+            expect![
+                "the module uses `elem.drop` in function 0 `victim`, which is refused: which segments are dropped cannot be captured; leave the segment in place"
+            ],
+        ),
     ];
     for (instruction, expected) in cases {
         refused(&vat(&format!("{table} (func $victim {instruction})")), expected);
@@ -90,21 +180,76 @@ fn instructions_whose_effect_cannot_be_captured_are_named_with_their_function() 
 #[test]
 fn declarations_imports_and_exports_are_checked() {
     let cases: &[(&str, Expect)] = &[
-        (r#"(module (import "env" "now" (func (result i64))) (memory (export "memory") 1))"#, expect!["the module imports `env.now`; a vat may import only delivery_read, syscall, result_read, log and fail from `vat`, and what `wasi_snapshot_preview1` has"]),
-        (r#"(module (import "vat" "memory" (memory 1)))"#, expect!["the module imports `vat.memory` as a memory; a vat may import only delivery_read, syscall, result_read, log and fail from `vat`, and what `wasi_snapshot_preview1` has"]),
-        (r#"(module (import "vat" "syscall" (func (param i64))))"#, expect!["the module imports `vat.syscall` as (i64) -> (), which has the type (i32, i32) -> (i32); a vat may import only delivery_read, syscall, result_read, log and fail from `vat`, and what `wasi_snapshot_preview1` has"]),
-        (r#"(module (import "wasi_snapshot_preview1" "thread_spawn" (func)))"#, expect!["the module imports `wasi_snapshot_preview1.thread_spawn`; a vat may import only delivery_read, syscall, result_read, log and fail from `vat`, and what `wasi_snapshot_preview1` has"]),
-        (r#"(module (import "vat" "log" (global i32)))"#, expect!["the module imports `vat.log` as a global; a vat may import only delivery_read, syscall, result_read, log and fail from `vat`, and what `wasi_snapshot_preview1` has"]),
-        (r#"(module (memory 1))"#, expect!["the module exports no memory called `memory`; a vat must define one memory and export it under that name"]),
-        (r#"(module (memory (export "memory") 1))"#, expect!["the module exports no function called `vat_deliver`; export `vat_deliver(len: i32) -> i32`, as the SDK's attribute does"]),
-        (r#"(module (memory (export "memory") 1) (func (export "vat_deliver")))"#, expect!["the module exports `vat_deliver` as () -> (); the type must be as the ABI reference says: vat_deliver (i32) -> (i32), _initialize () -> ()"]),
-        (r#"(module (memory (export "memory") 1) (func (export "vat:init")))"#, expect!["the module exports `vat:init`; names that begin with `vat:` are reserved for the host: rename it"]),
+        (
+            r#"(module (import "env" "now" (func (result i64))) (memory (export "memory") 1))"#,
+            expect![
+                "the module imports `env.now`; a vat may import only delivery_read, syscall, result_read, log and fail from `vat`, and what `wasi_snapshot_preview1` has"
+            ],
+        ),
+        (
+            r#"(module (import "vat" "memory" (memory 1)))"#,
+            expect![
+                "the module imports `vat.memory` as a memory; a vat may import only delivery_read, syscall, result_read, log and fail from `vat`, and what `wasi_snapshot_preview1` has"
+            ],
+        ),
+        (
+            r#"(module (import "vat" "syscall" (func (param i64))))"#,
+            expect![
+                "the module imports `vat.syscall` as (i64) -> (), which has the type (i32, i32) -> (i32); a vat may import only delivery_read, syscall, result_read, log and fail from `vat`, and what `wasi_snapshot_preview1` has"
+            ],
+        ),
+        (
+            r#"(module (import "wasi_snapshot_preview1" "thread_spawn" (func)))"#,
+            expect![
+                "the module imports `wasi_snapshot_preview1.thread_spawn`; a vat may import only delivery_read, syscall, result_read, log and fail from `vat`, and what `wasi_snapshot_preview1` has"
+            ],
+        ),
+        (
+            r#"(module (import "vat" "log" (global i32)))"#,
+            expect![
+                "the module imports `vat.log` as a global; a vat may import only delivery_read, syscall, result_read, log and fail from `vat`, and what `wasi_snapshot_preview1` has"
+            ],
+        ),
+        (
+            r#"(module (memory 1))"#,
+            expect![
+                "the module exports no memory called `memory`; a vat must define one memory and export it under that name"
+            ],
+        ),
+        (
+            r#"(module (memory (export "memory") 1))"#,
+            expect![
+                "the module exports no function called `vat_deliver`; export `vat_deliver(len: i32) -> i32`, as the SDK's attribute does"
+            ],
+        ),
+        (
+            r#"(module (memory (export "memory") 1) (func (export "vat_deliver")))"#,
+            expect![
+                "the module exports `vat_deliver` as () -> (); the type must be as the ABI reference says: vat_deliver (i32) -> (i32), _initialize () -> ()"
+            ],
+        ),
+        (
+            r#"(module (memory (export "memory") 1) (func (export "vat:init")))"#,
+            expect![
+                "the module exports `vat:init`; names that begin with `vat:` are reserved for the host: rename it"
+            ],
+        ),
     ];
     for (wat, expected) in cases {
         refused(wat, expected);
     }
-    refused(&vat("(global (mut funcref) (ref.null func))"), &expect!["the module declares global 0 as a mutable funcref, which is refused: a reference cannot be saved in a snapshot; keep an index into a table instead"]);
-    refused(&vat(r#"(func (export "_initialize") (param i32))"#), &expect!["the module exports `_initialize` as (i32) -> (); the type must be as the ABI reference says: vat_deliver (i32) -> (i32), _initialize () -> ()"]);
+    refused(
+        &vat("(global (mut funcref) (ref.null func))"),
+        &expect![
+            "the module declares global 0 as a mutable funcref, which is refused: a reference cannot be saved in a snapshot; keep an index into a table instead"
+        ],
+    );
+    refused(
+        &vat(r#"(func (export "_initialize") (param i32))"#),
+        &expect![
+            "the module exports `_initialize` as (i32) -> (); the type must be as the ABI reference says: vat_deliver (i32) -> (i32), _initialize () -> ()"
+        ],
+    );
 }
 
 #[test]
@@ -112,10 +257,23 @@ fn limits_are_named() {
     let globals = "(global i32 (i32.const 0))".repeat(limits::GLOBALS_MAX as usize + 1);
     refused(&vat(&globals), &expect!["the module has 1001 globals; at most 1000 are accepted"]);
     let locals = format!("(func $big (local {}))", "i64 ".repeat(limits::LOCALS_MAX as usize + 1));
-    refused(&vat(&locals), &expect!["the module has 20001 locals in function 0 `big`; at most 20000 are accepted"]);
-    let nested = format!("(func $deep {} {})", "block ".repeat(limits::NESTING_MAX + 1), "end ".repeat(limits::NESTING_MAX + 1));
-    refused(&vat(&nested), &expect!["the module has 1001 nested blocks in function 0 `deep`; at most 1000 are accepted"]);
-    refused(&vat("(table 100001 funcref)"), &expect!["the module has 100001 table elements; at most 100000 are accepted"]);
+    refused(
+        &vat(&locals),
+        &expect!["the module has 20001 locals in function 0 `big`; at most 20000 are accepted"],
+    );
+    let nested = format!(
+        "(func $deep {} {})",
+        "block ".repeat(limits::NESTING_MAX + 1),
+        "end ".repeat(limits::NESTING_MAX + 1)
+    );
+    refused(
+        &vat(&nested),
+        &expect!["the module has 1001 nested blocks in function 0 `deep`; at most 1000 are accepted"],
+    );
+    refused(
+        &vat("(table 100001 funcref)"),
+        &expect!["the module has 100001 table elements; at most 100000 are accepted"],
+    );
 }
 
 #[test]
@@ -157,8 +315,7 @@ fn outline(wasm: &[u8]) -> String {
 
 #[test]
 fn functions_of_every_shape_stay_valid() {
-    accepted(&vat(
-        r#"(table funcref (elem $none $one $many))
+    accepted(&vat(r#"(table funcref (elem $none $one $many))
            (func $none (call $none))
            (func $one (param i32) (result i32)
              (block (br_if 0 (local.get 0)) (return (i32.const 1)))
@@ -168,6 +325,5 @@ fn functions_of_every_shape_stay_valid() {
              (if (local.get 0) (then (i32.const 1) (i64.const 2) (f64.const 3) (return)))
              (call_indirect (param i32) (result i32 i64 f64) (i32.const 0) (i32.const 2)))
            (func $more (result i32 i64 f64) (call $many (i32.const 1)))
-           (func (param i32) (block (block (block (br_table 0 1 2 3 (local.get 0))))) (call $none))"#,
-    ));
+           (func (param i32) (block (block (block (br_table 0 1 2 3 (local.get 0))))) (call $none))"#));
 }

@@ -1,0 +1,74 @@
+//! What a warehouse does beside its callers: syncing the page store, merging ragged images, compacting.
+//!
+//! One thread, which sleeps until a capture gives it work. It changes *when* something becomes durable or small, never *what*
+//! a vat is. An error here costs space or a longer replay after a crash; it is logged, and nobody waits for it.
+
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use crate::snapshots::Work;
+use crate::warehouse::Inner;
+
+/// Bytes that captures add to the page store before its garbage is looked at.
+const GROWTH_BYTES: u64 = 256 << 20;
+
+/// The thread; dropping this ends it.
+#[derive(Debug)]
+pub(crate) struct Background {
+    inner: Arc<Inner>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Background {
+    pub(crate) fn start(inner: Arc<Inner>) -> std::io::Result<Background> {
+        let worked_on = Arc::clone(&inner);
+        let thread =
+            std::thread::Builder::new().name("vat-pages".to_owned()).spawn(move || run(&worked_on))?;
+        Ok(Background { inner, thread: Mutex::new(Some(thread)) })
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.inner.snapshots.close();
+        let thread = self.thread.get_mut().map(Option::take).unwrap_or_default();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the background thread panicked");
+        }
+    }
+}
+
+fn run(inner: &Inner) {
+    let mut looked_at = 0;
+    loop {
+        match inner.snapshots.next_work() {
+            Work::Close => return,
+            Work::Merge(vat) => {
+                if let Err(error) = inner.snapshots.merge(vat) {
+                    // The image is as good as before; a replay can do without it, should it be damaged.
+                    tracing::warn!(%vat, %error, "an image could not be merged");
+                }
+            }
+            Work::Sync => {
+                if let Err(error) = inner.snapshots.sync() {
+                    tracing::error!(%error, "the page store could not be synced; snapshots are no longer made durable");
+                    return;
+                }
+                let written = inner.counters.bytes_written.get();
+                if written - looked_at >= GROWTH_BYTES {
+                    looked_at = written;
+                    compact(inner);
+                }
+            }
+        }
+    }
+}
+
+fn compact(inner: &Inner) {
+    match inner.compact() {
+        Ok(compacted) => tracing::debug!(?compacted, "the page store was compacted"),
+        Err(error) => tracing::warn!(%error, "the page store could not be compacted"),
+    }
+}
