@@ -66,7 +66,7 @@ fn survives(what: &str, fallbacks: bool, damage: impl Fn(&Path)) {
     };
     damage(dir.path());
     let warehouse = open(dir.path());
-    assert_eq!(heap(&warehouse) == before, true, "{what}: the heap came back");
+    assert!(heap(&warehouse) == before, "{what}: the heap came back");
     assert_eq!(warehouse.stats().fallbacks > 0, fallbacks, "{what}: {:?}", warehouse.stats());
     deliver(&warehouse, 20);
     assert!(warehouse.verify(&vat()).unwrap().verdict.is_identical(), "{what}");

@@ -9,6 +9,7 @@
 //!
 //! A crash between any two of these steps leaves garbage, never a pointer to nothing.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
@@ -180,8 +181,8 @@ impl Inner {
         moved: &mut BTreeMap<LayerLocation, LayerLocation>,
     ) -> Result<(), Error> {
         for at in live.iter().map(location).filter(|at| segments.contains(&at.segment)) {
-            if !moved.contains_key(&at) {
-                moved.insert(at, self.pages.rewrite(&self.pages.load(at)?)?.location());
+            if let Entry::Vacant(place) = moved.entry(at) {
+                place.insert(self.pages.rewrite(&self.pages.load(at)?)?.location());
             }
         }
         Ok(())
