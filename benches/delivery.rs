@@ -7,6 +7,10 @@
 //!   replay             deliveries a second while a vat is brought back by its transcript   beside live deliveries
 //!   commit/every=N     cranks a second that are durable, N to a commit                 floor: the rows, bare SQLite
 //! ```
+//!
+//! A commit waits for the disk. While other processes keep all processors busy, that wait is rounded up to a
+//! scheduler tick (4 ms), for ours and for bare SQLite alike: the ratios of `commit` then tend to 1 and say
+//! nothing. Read the load in the report's header first.
 
 use std::num::NonZeroUsize;
 use std::path::Path;

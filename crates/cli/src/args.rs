@@ -63,12 +63,20 @@ pub(crate) enum Command {
     Show(Vat),
     /// Save a vat's heap as a snapshot, so that its next use replays nothing
     Evict(Vat),
+    /// Make a vat that goes on from where another is: the same heap without copying it, and a shared past
+    Fork(Fork),
+    /// Print 32 bytes that name a vat's heap, globals and module, whatever its history
+    Root(Vat),
     /// Print what a vat was told, what it asked, and how that ended
     Transcript(Transcript),
     /// Replay vats from birth beside their stored state, and compare syscalls, outcomes, computrons and heap bytes
     Replay(Replay),
     /// Count what the data directory holds
     Stats,
+    /// Read all heap images at rest, and compare every page with its hash
+    Scrub,
+    /// Give disk space back that no snapshot needs any more
+    Compact,
     /// End a vat for ever, and delete what it left
     Terminate(Terminate),
     /// Host thousands of example vats with a crash in the middle, and prove that nobody could tell
@@ -130,6 +138,15 @@ pub(crate) struct Send {
 /// The arguments of a message.
 #[derive(Debug, Clone)]
 pub(crate) struct Arguments(pub(crate) Vec<Value>);
+
+/// `vats fork`
+#[derive(Debug, Args)]
+pub(crate) struct Fork {
+    /// The vat to go on from
+    pub(crate) vat: VatName,
+    /// The new vat's name
+    pub(crate) new: VatName,
+}
 
 /// `vats list`
 #[derive(Debug, Args)]

@@ -1,12 +1,16 @@
 //! The subcommands, each in the module of its name.
 
+mod compact;
 mod completions;
 mod create;
 mod evict;
+mod fork;
 mod init;
 mod install;
 mod list;
 mod replay;
+mod root;
+mod scrub;
 mod send;
 mod show;
 mod stats;
@@ -37,6 +41,10 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
         Command::Transcript(args) => transcript::run(context, args),
         Command::Replay(args) => replay::run(context, args),
         Command::Stats => stats::run(context),
+        Command::Scrub => scrub::run(context),
+        Command::Compact => compact::run(context),
+        Command::Fork(args) => fork::run(context, args),
+        Command::Root(args) => root::run(context, args),
         Command::Terminate(args) => terminate::run(context, args),
         Command::Demo(args) => demo::run(context, args),
         Command::Completions(args) => completions::run(context, args),

@@ -342,7 +342,7 @@ impl VatInstance {
             (None, Ok(_)) => crank.failed.take().unwrap_or_else(|| VatFault::failed(&[])),
             (None, Err(error)) => {
                 let fault = self.ending(&error, crank.failed.take()).classify()?;
-                crank.handler.log(LogLevel::Error, &format!("the delivery faulted: {error:#}"));
+                crank.handler.log(LogLevel::Debug, &format!("the delivery faulted: {error:#}"));
                 fault
             }
         };

@@ -174,9 +174,11 @@ impl Inner {
         self.counters.quarantined.add(1);
         tracing::error!(vat = %row.name, %divergence, "the replay differs from the transcript; the vat is quarantined");
         let status = VatStatus::Quarantined { reason: divergence.to_string() };
-        match self.storage.set_status(row.id, &status) {
+        // Committed at once: the evidence must outlive whatever the caller does next.
+        let kept = self.storage.set_status(row.id, &status).map_err(Error::from).and_then(|()| self.commit());
+        match kept {
             Ok(()) => Error::Diverged { vat: row.name.clone(), divergence: Box::new(divergence) },
-            Err(error) => error.into(),
+            Err(error) => error,
         }
     }
 }

@@ -27,8 +27,8 @@ use crate::stats::Counters;
 
 /// Rows kept for each vat.
 const SNAPSHOTS_KEPT: usize = 2;
-/// Pending states after which the page store is synced.
-const PENDING_MAX: usize = 1_024;
+/// Captures after which the page store is synced.
+const UNSYNCED_MAX: u32 = 1_024;
 
 /// A state of a vat between two deliveries.
 #[derive(Debug, Clone)]
@@ -69,6 +69,8 @@ struct Book {
     /// Invariant: a vat is in here only while it is not in memory, and nothing was delivered to it since.
     parked: LruCache<VatId, Parked>,
     synced: SyncMark,
+    /// Captures since the last sync began.
+    unsynced: u32,
     /// Where compaction put layers that images in memory still name by their old place.
     moved: BTreeMap<LayerLocation, LayerLocation>,
     /// Segments that compaction removed. Images in memory can still read them, rows may not name them.
@@ -106,6 +108,7 @@ impl Snapshots {
             recent: LruCache::new(recent_max),
             parked: LruCache::new(recent_max),
             synced: SyncMark(0),
+            unsynced: 0,
             moved: BTreeMap::new(),
             removed: BTreeSet::new(),
             ragged: BTreeSet::new(),
@@ -133,7 +136,8 @@ impl Snapshots {
         if is_ragged {
             book.ragged.insert(vat);
         }
-        book.is_due |= book.pending.len() >= PENDING_MAX;
+        book.unsynced += 1;
+        book.is_due |= book.unsynced >= UNSYNCED_MAX;
         if book.is_due || is_ragged {
             self.work.notify_one();
         }
@@ -193,6 +197,7 @@ impl Snapshots {
 
     /// Syncs the page store now, so that the next commit moves every pointer.
     pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.book().unsynced = 0;
         let mark = self.pages.sync()?;
         self.counters.syncs.add(1);
         let mut book = self.book();

@@ -208,9 +208,7 @@ impl Warehouse {
     /// # Errors
     /// If the disk refuses: everything since the last commit is lost, and the warehouse must be opened again.
     pub fn commit(&self) -> Result<(), Error> {
-        let _alone = self.inner.steps_alone();
-        self.inner.snapshots.move_pointers()?;
-        Ok(self.inner.storage.commit()?)
+        self.inner.commit()
     }
 
     /// Makes everything durable, snapshots too: what a clean end does.
@@ -339,6 +337,13 @@ impl Inner {
 
     pub(crate) fn steps(&self) -> std::sync::RwLockReadGuard<'_, ()> {
         self.steps.read().expect("no thread panicked between two steps of one change")
+    }
+
+    /// See [`Warehouse::commit`].
+    pub(crate) fn commit(&self) -> Result<(), Error> {
+        let _alone = self.steps_alone();
+        self.snapshots.move_pointers()?;
+        Ok(self.storage.commit()?)
     }
 
     pub(crate) fn steps_alone(&self) -> std::sync::RwLockWriteGuard<'_, ()> {

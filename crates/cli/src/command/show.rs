@@ -23,6 +23,7 @@ pub(super) fn run(context: &Context, args: &Vat) -> Result<()> {
     let keys = warehouse.storage().vatstore_len(vat.id)?;
     let snapshots = warehouse.storage().snapshots(vat.id)?;
     let snapshot = snapshots.first().map(|newest| newest.position.0);
+    let figures = warehouse.figures(&args.vat)?;
     let options: Value = serde_json::from_str(&vat.options).unwrap_or_default();
 
     let mut table = Table::default();
@@ -33,12 +34,35 @@ pub(super) fn run(context: &Context, args: &Vat) -> Result<()> {
     table.row(&[&"deliveries", &grouped(vat.next_position.0)]);
     table.row(&[&"snapshot", &snapshot_text(snapshot, &vat)]);
     table.row(&[&"heap", &heap_bytes.map_or("unknown".to_owned(), bytes)]);
+    table.row(&[
+        &"at rest",
+        &format_args!(
+            "{} in {}, {} copied by a restore",
+            bytes(figures.stored_bytes),
+            counted(figures.layers as u64, "layer", "layers"),
+            counted(figures.copied_pages.into(), "page", "pages")
+        ),
+    ]);
+    if let Some(resident) = figures.resident {
+        table.row(&[
+            &"in memory",
+            &format_args!(
+                "{} of its own, {} shared, {} of page tables at most",
+                bytes(resident.own_bytes + resident.swapped_bytes),
+                bytes(resident.shared_bytes),
+                bytes(resident.page_table_bytes)
+            ),
+        ]);
+    }
     table.row(&[&"storage keys", &grouped(keys)]);
     table.row(&[&"memory limit", &format_args!("{} pages of 64 KiB", options["memory_pages_max"])]);
     table.row(&[&"computrons", &format_args!("{} per delivery", options["computrons_per_delivery"])]);
     let json = || {
         let mut json = list::json(&vat, module);
         json["heap_bytes"] = json!(heap_bytes);
+        json["stored_bytes"] = json!(figures.stored_bytes);
+        json["layers"] = json!(figures.layers);
+        json["resident_bytes"] = json!(figures.resident.map(|resident| resident.own_bytes));
         json["storage_keys"] = json!(keys);
         json["snapshot"] = json!(snapshot);
         json["memory_pages_max"] = options["memory_pages_max"].clone();

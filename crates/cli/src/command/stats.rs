@@ -39,6 +39,16 @@ pub(super) fn run(context: &Context) -> Result<()> {
         &"store",
         &format_args!("{} and {} of log", bytes(counts.file_bytes), bytes(counts.log_bytes)),
     ]);
+    let disk = warehouse.disk_figures()?;
+    table.row(&[
+        &"page store",
+        &format_args!(
+            "{} in {}, of which {} could be given back",
+            bytes(disk.bytes),
+            counted(disk.segments as u64, "segment", "segments"),
+            bytes(disk.garbage_bytes)
+        ),
+    ]);
     let json = || {
         json!({
             "data": data.display().to_string(),
@@ -55,6 +65,8 @@ pub(super) fn run(context: &Context) -> Result<()> {
             "layer_bytes": counts.layer_bytes,
             "store_bytes": counts.file_bytes,
             "log_bytes": counts.log_bytes,
+            "page_store_bytes": disk.bytes,
+            "garbage_bytes": disk.garbage_bytes,
         })
     };
     Ok(context.out.result(table, json)?)

@@ -139,7 +139,7 @@ fn relaxed_simd() {
         ),
         expect![[r#"
             $ vats install bad bad
-            ! error: cannot install bad: the module uses `I8x16RelaxedSwizzle` in function 3 `f`, which is refused: relaxed SIMD differs between processors; build without -mrelaxed-simd
+            ! error: cannot install bad: the module uses `i8x16.relaxed_swizzle` in function 3 `f`, which is refused: relaxed SIMD differs between processors; build without -mrelaxed-simd
             = 1
         "#]],
     );
@@ -316,6 +316,8 @@ fn values_that_are_wrong() {
         deliveries    1
         snapshot      none; its next use replays 1 delivery
         heap          64.0 KiB
+        at rest       0 bytes in 0 layers, 0 pages copied by a restore
+        in memory     MEASURED
         storage keys  0
         memory limit  16384 pages of 64 KiB
         computrons    1000000000 per delivery

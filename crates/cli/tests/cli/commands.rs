@@ -65,6 +65,8 @@ fn a_session() {
         deliveries    3
         snapshot      none; its next use replays 3 deliveries
         heap          64.0 KiB
+        at rest       0 bytes in 0 layers, 0 pages copied by a restore
+        in memory     MEASURED
         storage keys  0
         memory limit  16384 pages of 64 KiB
         computrons    1000000000 per delivery
@@ -80,6 +82,8 @@ fn a_session() {
         deliveries    3
         snapshot      after 3 deliveries; its next use replays 0
         heap          64.0 KiB
+        at rest       16.0 KiB in 2 layers, 1 page copied by a restore
+        in memory     MEASURED
         storage keys  0
         memory limit  16384 pages of 64 KiB
         computrons    1000000000 per delivery
@@ -407,6 +411,7 @@ fn a_vat_that_cannot_be_brought_back_is_quarantined() {
         deliveries    3
         snapshot      none; its next use replays 3 deliveries
         heap          unknown
+        at rest       0 bytes in 0 layers, 0 pages copied by a restore
         storage keys  0
         memory limit  16384 pages of 64 KiB
         computrons    1000000000 per delivery
@@ -431,4 +436,77 @@ fn a_vat_that_cannot_be_brought_back_is_quarantined() {
         $ vats terminate alice
         terminated alice
     "#]]);
+}
+
+#[test]
+fn forks_roots_and_upkeep() {
+    let mut vats = Vats::with_alice(&answering("#@"));
+    vats.run(&["send", "alice", "count"])
+        .run(&["fork", "alice", "bob"])
+        .run(&["fork", "alice", "bob"])
+        .run(&["fork", "nobody", "carol"])
+        .run(&["send", "bob", "count"])
+        .run(&["send", "alice", "count"])
+        .run(&["transcript", "bob", "--from", "2"])
+        .run(&["scrub"])
+        .run(&["compact"])
+        .run(&["scrub"])
+        .run(&["replay"]);
+    vats.saw(expect![[r#"
+        $ vats send alice count
+        1
+        $ vats fork alice bob
+        forked bob from alice after 2 deliveries
+        $ vats fork alice bob
+        ! error: there is already a vat bob; choose another name, or terminate it first
+        = 1
+        $ vats fork nobody carol
+        ! error: there is no vat nobody; `vats list` shows which there are
+        = 1
+        $ vats send bob count
+        2
+        $ vats send alice count
+        2
+        $ vats transcript bob --from 2
+        #2 message o+0 #["count",[]] result p-62
+          resolve p-62 fulfilled #2 -> ok
+          = ok, N computrons, at TIME
+        $ vats scrub
+        read 2 pages in 2 layers
+        $ vats compact
+        removed 0 segments, wrote 0 layers again, gave 0 bytes back
+        $ vats scrub
+        read 2 pages in 2 layers
+        $ vats replay
+        identical: 2 of 2 vats (6 deliveries replayed, 128.0 KiB of heap compared)
+    "#]]);
+    let root = |vat: &str| vats.json(&["root", vat])["root"].clone();
+    assert_eq!(root("alice"), root("bob"), "the same deliveries make the same heap");
+    vats.output(&["send", "bob", "count"]);
+    assert_ne!(root("alice"), root("bob"));
+}
+
+#[test]
+fn scrub_finds_one_flipped_byte_and_names_the_vat() {
+    let vats = Vats::with_alice(&answering("#@"));
+    vats.output(&["send", "alice", "count"]);
+    vats.output(&["evict", "alice"]);
+    let segment = std::fs::read_dir(vats.data().join("pages"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "pages"))
+        .max()
+        .unwrap();
+    let good = vats.json(&["scrub"]);
+    assert_eq!(good["damaged"], serde_json::json!([]));
+    let mut bytes = std::fs::read(&segment).unwrap();
+    // The first byte of the last data page: layers end with an index page.
+    let index = bytes.len() - 2 * 4096;
+    bytes[index] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let output = vats.output(&["scrub", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["damaged"][0]["vats"], serde_json::json!(["alice"]), "{found}");
+    assert_eq!(found["damaged"][0]["pages"].as_array().map(Vec::len), Some(1), "{found}");
 }

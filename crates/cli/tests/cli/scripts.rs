@@ -40,9 +40,11 @@ fn the_keys_are_part_of_the_interface() {
     check(
         &["show", "alice"],
         expect![
-            "{computrons_per_delivery, deliveries, heap_bytes, id, incarnation, memory_pages_max, module, module_hash, reason, snapshot, status, storage_keys, vat}"
+            "{computrons_per_delivery, deliveries, heap_bytes, id, incarnation, layers, memory_pages_max, module, module_hash, reason, resident_bytes, snapshot, status, storage_keys, stored_bytes, vat}"
         ],
     );
+    check(&["fork", "alice", "bob"], expect!["{parent, position, vat}"]);
+    check(&["root", "bob"], expect!["{position, root, vat}"]);
     check(&["evict", "alice"], expect!["{deliveries, pages_written, replayed, vat}"]);
     check(
         &["transcript", "alice"],
@@ -56,9 +58,11 @@ fn the_keys_are_part_of_the_interface() {
     check(
         &["stats"],
         expect![
-            "{data, deliveries, layer_bytes, layers, log_bytes, module_bytes, modules, snapshots, spans, storage_keys, store_bytes, vats_alive, vats_quarantined, vats_terminated}"
+            "{data, deliveries, garbage_bytes, layer_bytes, layers, log_bytes, module_bytes, modules, page_store_bytes, snapshots, spans, storage_keys, store_bytes, vats_alive, vats_quarantined, vats_terminated}"
         ],
     );
+    check(&["scrub"], expect!["{damaged: [], layers, pages}"]);
+    check(&["compact"], expect!["{freed_bytes, layers, segments}"]);
     check(&["terminate", "alice"], expect!["{reason, vat}"]);
 }
 

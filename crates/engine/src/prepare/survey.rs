@@ -405,10 +405,28 @@ fn signature(params: &[ValType], results: &[ValType]) -> String {
     format!("({}) -> ({})", list(params), list(results))
 }
 
-/// `I32AtomicLoad { memarg: … }` as `I32AtomicLoad`: close enough to the text format to be found.
+/// The instruction's name in the text format, made from the name that `wasmparser` gives its visitor.
 fn operator_name(operator: &Operator<'_>) -> String {
-    let text = format!("{operator:?}");
-    text.split([' ', '{', '(']).next().unwrap_or_default().to_owned()
+    macro_rules! visitor_name {
+        ($(@$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
+            match operator {
+                $(Operator::$op { .. } => stringify!($visit),)*
+                _ => "visit_unknown",
+            }
+        };
+    }
+    let name = wasmparser::for_each_operator!(visitor_name).trim_start_matches("visit_");
+    const WITH_DOT: [&str; 21] = [
+        "i32", "i64", "f32", "f64", "v128", "i8x16", "i16x8", "i32x4", "i64x2", "f32x4", "f64x2", "memory",
+        "table", "data", "elem", "ref", "struct", "array", "any", "extern", "atomic",
+    ];
+    let dotted = match name.split_once('_') {
+        Some((first, rest)) if WITH_DOT.contains(&first) => format!("{first}.{rest}"),
+        _ => name.to_owned(),
+    };
+    ["atomic", "rmw", "rmw8", "rmw16", "rmw32"]
+        .iter()
+        .fold(dotted, |name, part| name.replace(&format!(".{part}_"), &format!(".{part}.")))
 }
 
 fn feature_advice(message: &str) -> &'static str {
