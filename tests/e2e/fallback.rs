@@ -83,6 +83,19 @@ fn nothing_damaged_means_nothing_replayed_and_no_fallback() {
 }
 
 #[test]
+fn the_working_set_is_recorded_and_prefetched_when_a_vat_comes_from_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(store(dir.path()));
+    let warehouse = open(dir.path());
+    let size = heap(&warehouse).len() as u64 / 4096;
+    let prefetched = warehouse.stats().prefetched;
+    assert!(prefetched > 0 && prefetched < size, "{prefetched} of {size} pages");
+    warehouse.evict(&vat()).unwrap();
+    heap(&warehouse);
+    assert_eq!(warehouse.stats().prefetched, prefetched, "what was just in memory needs no disk");
+}
+
+#[test]
 fn losing_all_pages_costs_a_replay() {
     survives("all pages removed", true, |dir| fs::remove_dir_all(dir.join("pages")).unwrap());
 }

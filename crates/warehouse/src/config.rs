@@ -52,6 +52,8 @@ impl Default for WarehouseConfig {
 pub enum Tracking {
     /// By the best way this machine has.
     Best,
+    /// By `/proc/self/pagemap`, as on Linux before 6.7; where there is none, by the best way.
+    Pagemap,
     /// By comparing all pages with the image: works everywhere, costs as much as the heap is large.
     Compare,
 }

@@ -152,7 +152,11 @@ impl Inner {
             drop(steps);
             self.counters.deliveries.add(1);
             let label = label(name.as_str());
-            self.enter(vat, name, Resident { label, instance, kept, incarnation: 0, next: 1, captured: 0 });
+            self.enter(
+                vat,
+                name,
+                Resident { label, instance, kept, incarnation: 0, next: 1, captured: 0, touched: None },
+            );
             Ok(Report {
                 position: 0,
                 outcome: Outcome::Delivered,

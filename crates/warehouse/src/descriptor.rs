@@ -5,12 +5,14 @@
 //!   size: u32        4 KiB pages of the heap
 //!   globals: u32     bytes, then the canonical encoding of the globals
 //!   layers: u32      count, then each layer's id as u64, lowest layer first
+//!   touched: u32     count, then runs of pages, each first page u32 and count u32: the working set, to be prefetched
 //! ```
 //!
 //! All integers little-endian; the first 16 bytes of BLAKE3 over all of it end it. Where a layer lies in the page store is not
 //! here but in the store's `layers` table, so that compaction moves a layer without touching the states that use it.
 
 use vat_engine::Globals;
+use vat_image::{PageRun, PageSet};
 use vat_storage::LayerId;
 
 const VERSION: u8 = 1;
@@ -21,6 +23,8 @@ pub(crate) struct Descriptor {
     pub(crate) size_pages: u32,
     pub(crate) globals: Globals,
     pub(crate) layers: Vec<LayerId>,
+    /// The pages that were touched between a page-in and an eviction. A hint: it may be empty, or wrong.
+    pub(crate) touched: PageSet,
 }
 
 /// Why stored bytes are not a descriptor.
@@ -43,6 +47,10 @@ impl Descriptor {
         bytes.extend_from_slice(&globals);
         bytes.extend_from_slice(&length(self.layers.len()));
         bytes.extend(self.layers.iter().flat_map(|layer| layer.0.to_le_bytes()));
+        let runs = self.touched.runs();
+        bytes.extend_from_slice(&length(runs.len()));
+        bytes
+            .extend(runs.iter().flat_map(|run| [run.first.to_le_bytes(), run.count.to_le_bytes()]).flatten());
         let sum = *blake3::hash(&bytes).as_bytes();
         bytes.extend_from_slice(&sum[..SUM_BYTES]);
         bytes
@@ -64,13 +72,23 @@ impl Descriptor {
         let (size_pages, rest) = u32_le(rest)?;
         let (globals_bytes, rest) = u32_le(rest)?;
         let (globals, rest) = rest.split_at_checked(globals_bytes as usize)?;
-        let (count, rest) = u32_le(rest)?;
-        if rest.len() != (count as usize).checked_mul(8)? {
-            return None;
+        let (layers, rest) = eights(rest)?;
+        let (runs, rest) = eights(rest)?;
+        let mut touched = PageSet::new();
+        let mut end = 0u32;
+        for run in runs {
+            let [a, b, c, d, e, f, g, h] = run;
+            let run =
+                PageRun { first: u32::from_le_bytes([a, b, c, d]), count: u32::from_le_bytes([e, f, g, h]) };
+            if run.first < end {
+                return None;
+            }
+            end = run.first.checked_add(run.count)?;
+            touched.push(run);
         }
-        let layers =
-            rest.chunks_exact(8).map(|id| LayerId(u64::from_le_bytes(id.try_into().expect("eight bytes"))));
-        Some(Descriptor { size_pages, globals: Globals::decode(globals)?, layers: layers.collect() })
+        let layers = layers.into_iter().map(|id| LayerId(u64::from_le_bytes(id))).collect();
+        let globals = Globals::decode(globals)?;
+        rest.is_empty().then_some(Descriptor { size_pages, globals, layers, touched })
     }
 }
 
@@ -81,6 +99,14 @@ fn length(len: usize) -> [u8; 4] {
     u32::try_from(len).expect("globals and layers are bounded").to_le_bytes()
 }
 
+/// A count, then so many times eight bytes; and what is left.
+fn eights(bytes: &[u8]) -> Option<(Vec<[u8; 8]>, &[u8])> {
+    let (count, rest) = u32_le(bytes)?;
+    let (eights, rest) = rest.split_at_checked((count as usize).checked_mul(8)?)?;
+    let eights = eights.chunks_exact(8).map(|eight| eight.try_into().expect("eight bytes")).collect();
+    Some((eights, rest))
+}
+
 fn u32_le(bytes: &[u8]) -> Option<(u32, &[u8])> {
     bytes.split_first_chunk::<4>().map(|(head, rest)| (u32::from_le_bytes(*head), rest))
 }
@@ -89,12 +115,14 @@ fn u32_le(bytes: &[u8]) -> Option<(u32, &[u8])> {
 mod tests {
     use super::*;
     use vat_engine::GlobalValue;
+    use vat_image::PageNo;
 
     fn descriptor() -> Descriptor {
         Descriptor {
             size_pages: 272,
             globals: Globals::new(vec![GlobalValue::I32(65_536)]),
             layers: vec![LayerId(7), LayerId(1 << 40)],
+            touched: [3, 4, 9].map(PageNo).into_iter().collect(),
         }
     }
 

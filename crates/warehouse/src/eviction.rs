@@ -3,12 +3,16 @@
 //! Evicting writes the changed pages and syncs nothing. A vat that cannot be captured stays in memory.
 
 use vat_engine::HeapState;
+use vat_image::PageSet;
 use vat_storage::{ModuleHash, VatId};
 
 use crate::error::Error;
 use crate::residency::{CellGuard, Resident};
 use crate::snapshots::{Parked, Saved};
 use crate::warehouse::Inner;
+
+/// Runs of pages in a working set; a more ragged one is not kept.
+const TOUCHED_RUNS_MAX: usize = 256;
 
 impl Inner {
     /// Evicts the least recently used vats while there are more in memory than there may be. Leased ones are passed over.
@@ -73,10 +77,24 @@ impl Inner {
         }
         let image = self.snapshots.settled(&captured.state.image)?;
         let state = HeapState { image, globals: captured.state.globals };
-        let saved = Saved { position: resident.next, incarnation: resident.incarnation, state };
+        let touched = self.touched(resident);
+        let saved = Saved { position: resident.next, incarnation: resident.incarnation, state, touched };
         resident.captured = resident.next;
         self.snapshots.save(vat, saved);
         Ok(())
+    }
+
+    /// The vat's working set: recorded once after each page-in from the store, and carried along otherwise.
+    fn touched(&self, resident: &mut Resident) -> PageSet {
+        if let Some(known) = &resident.touched {
+            return known.clone();
+        }
+        let touched = match self.tracker.residency(resident.instance.heap()) {
+            Ok(Some(residency)) if residency.touched.runs().len() <= TOUCHED_RUNS_MAX => residency.touched,
+            _ => PageSet::new(), // A hint that is missing, or too long to be worth keeping.
+        };
+        resident.touched = Some(touched.clone());
+        touched
     }
 
     /// Captures a vat that stays resident, so that a crash replays a bounded number of deliveries.

@@ -40,7 +40,15 @@ impl Inner {
         }
         self.counters.page_ins.add(1);
         let label = label(&row.name);
-        Ok(Resident { label, instance, kept, incarnation: row.incarnation.0, next, captured: from })
+        Ok(Resident {
+            label,
+            instance,
+            kept,
+            incarnation: row.incarnation.0,
+            next,
+            captured: from,
+            touched: None,
+        })
     }
 
     /// The vat as it was when it was evicted, if that is still known and there is nothing to replay: without a look into the
@@ -51,7 +59,8 @@ impl Inner {
         let _touching = FaultContext::enter(&label);
         let module = self.module(module).ok()?;
         let instance = self.restore(&kept, &module, &saved.state).ok()?;
-        Some(Resident { label, instance, kept, incarnation, next, captured: next })
+        let touched = Some(saved.touched);
+        Some(Resident { label, instance, kept, incarnation, next, captured: next, touched })
     }
 
     /// An instance from the newest state that can be used, and the position up to which it has lived.

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use lru::LruCache;
 use tokio::sync::OwnedMutexGuard;
 use vat_engine::VatInstance;
+use vat_image::PageSet;
 use vat_storage::VatId;
 
 use crate::options::KeptOptions;
@@ -36,6 +37,8 @@ pub(crate) struct Resident {
     pub(crate) next: u64,
     /// Deliveries that the newest captured state covers.
     pub(crate) captured: u64,
+    /// The working set, where it was recorded before; `None` if this stay in memory is the one that records it.
+    pub(crate) touched: Option<PageSet>,
 }
 
 /// The lock around what there is of a vat in memory.

@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use lru::LruCache;
 use vat_engine::HeapState;
-use vat_image::{Image, LayerLocation, MergePolicy, PageStore, SyncMark, merge};
+use vat_image::{Image, LayerLocation, MergePolicy, PageSet, PageStore, SyncMark, merge};
 use vat_storage::{Incarnation, LayerId, ModuleHash, NewSnapshot, Position, SnapshotRow, Storage, VatId};
 
 use crate::descriptor::Descriptor;
@@ -37,6 +37,8 @@ pub(crate) struct Saved {
     pub(crate) position: u64,
     pub(crate) incarnation: u32,
     pub(crate) state: HeapState,
+    /// The pages that were touched when the vat was last in memory: a hint for a page-in from a cold disk.
+    pub(crate) touched: PageSet,
 }
 
 /// What is known of a vat that was evicted: with its newest state, all that a page-in needs. It spares the page-in the store,
@@ -290,31 +292,35 @@ impl Snapshots {
 
     /// Reads the state that a row describes.
     pub(crate) fn load(&self, row: &SnapshotRow) -> Result<Saved, StateError> {
-        let state = self.state(&row.image)?;
-        Ok(Saved { position: row.position.0, incarnation: row.incarnation.0, state })
+        let (state, touched) = self.read_back(&row.image)?;
+        Ok(Saved { position: row.position.0, incarnation: row.incarnation.0, state, touched })
     }
 
     /// Reads the state that a descriptor describes.
     pub(crate) fn state(&self, descriptor: &[u8]) -> Result<HeapState, StateError> {
-        let Descriptor { size_pages, globals, layers } = Descriptor::decode(descriptor)?;
+        Ok(self.read_back(descriptor)?.0)
+    }
+
+    fn read_back(&self, descriptor: &[u8]) -> Result<(HeapState, PageSet), StateError> {
+        let Descriptor { size_pages, globals, layers, touched } = Descriptor::decode(descriptor)?;
         let mut locations = Vec::with_capacity(layers.len());
         for layer in layers {
             let row = self.storage.layer(layer)?;
             locations.push(LayerLocation { segment: row.segment, offset: row.offset, bytes: row.bytes });
         }
         let image = Image::load(&self.pages, &locations, size_pages)?;
-        Ok(HeapState { image, globals })
+        Ok((HeapState { image, globals }, touched))
     }
 
     /// Keeps a module's state after birth. The page store must have been synced since it was captured.
     pub(crate) fn put_birth(&self, module: ModuleHash, state: &HeapState) -> Result<(), Error> {
-        let (descriptor, layers) = self.describe(state)?;
+        let (descriptor, layers) = self.describe(state, &PageSet::new())?;
         self.storage.set_birth(module, &descriptor, &layers)?;
         Ok(())
     }
 
     fn put_row(&self, vat: VatId, saved: &Saved) -> Result<(), Error> {
-        let (descriptor, layers) = self.describe(&saved.state)?;
+        let (descriptor, layers) = self.describe(&saved.state, &saved.touched)?;
         self.storage.put_snapshot(&NewSnapshot {
             vat,
             position: Position(saved.position),
@@ -329,13 +335,18 @@ impl Snapshots {
         Ok(())
     }
 
-    fn describe(&self, state: &HeapState) -> Result<(Vec<u8>, Vec<LayerId>), Error> {
+    fn describe(&self, state: &HeapState, touched: &PageSet) -> Result<(Vec<u8>, Vec<LayerId>), Error> {
         let mut layers = Vec::new();
         for at in state.image.locations().into_iter().map(|at| self.place(at)) {
             layers.push(self.storage.add_layer(at.segment, at.offset, at.bytes)?);
         }
         let globals = state.globals.clone();
-        let descriptor = Descriptor { size_pages: state.image.size_pages(), globals, layers: layers.clone() };
+        let descriptor = Descriptor {
+            size_pages: state.image.size_pages(),
+            globals,
+            layers: layers.clone(),
+            touched: touched.clone(),
+        };
         Ok((descriptor.encode(), layers))
     }
 

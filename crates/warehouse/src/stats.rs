@@ -11,6 +11,7 @@ pub(crate) struct Counters {
     pub(crate) faults: Counter,
     pub(crate) page_ins: Counter,
     pub(crate) replayed: Counter,
+    pub(crate) prefetched: Counter,
     pub(crate) evictions: Counter,
     pub(crate) captures: Counter,
     pub(crate) pages_written: Counter,
@@ -56,6 +57,8 @@ pub struct Stats {
     pub page_ins: u64,
     /// Deliveries replayed for them.
     pub replayed: u64,
+    /// Pages of recorded working sets that were asked of the disk before they were touched.
+    pub prefetched: u64,
     /// Vats evicted.
     pub evictions: u64,
     /// States captured, at eviction or in between.
@@ -97,6 +100,7 @@ impl Inner {
             faults: count.faults.get(),
             page_ins: count.page_ins.get(),
             replayed: count.replayed.get(),
+            prefetched: count.prefetched.get(),
             evictions: count.evictions.get(),
             captures: count.captures.get(),
             pages_written: count.pages_written.get(),

@@ -111,10 +111,7 @@ impl Warehouse {
                 Arc::clone(&counters),
                 config.recent_states_max,
             ),
-            tracker: match config.tracking {
-                Tracking::Best => best_tracker(),
-                Tracking::Compare => Arc::new(Compare),
-            },
+            tracker: tracker(config.tracking),
             births: Mutex::new(LruCache::new(BIRTHS_MAX)),
             names: Mutex::new(LruCache::new(NAMES_MAX)),
             page_ins: Arc::new(Semaphore::new(config.page_ins_max.get())),
@@ -309,6 +306,20 @@ impl Warehouse {
     /// The durable store, for reading what has no place here.
     pub fn storage(&self) -> &Storage {
         &self.inner.storage
+    }
+}
+
+fn tracker(tracking: Tracking) -> Arc<dyn DirtyTracker> {
+    match tracking {
+        Tracking::Best => best_tracker(),
+        #[cfg(target_os = "linux")]
+        Tracking::Pagemap => match vat_image::Pagemap::probe() {
+            Some(tracker) => Arc::new(tracker),
+            None => best_tracker(),
+        },
+        #[cfg(not(target_os = "linux"))]
+        Tracking::Pagemap => best_tracker(),
+        Tracking::Compare => Arc::new(Compare),
     }
 }
 
