@@ -256,3 +256,18 @@ fn names_are_unique_and_known() {
     let unknown = warehouse.provide_blocking(&name(7)).unwrap_err().to_string();
     assert_eq!(unknown, "there is no vat vat-7; `vats list` shows which there are");
 }
+
+#[test]
+fn a_vat_that_stays_in_memory_does_not_gather_layers() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(warehouse(dir.path(), 1, 1));
+    let config = WarehouseConfig { snapshot_interval: 1, ..WarehouseConfig::default() };
+    let warehouse = Warehouse::open(dir.path(), config).unwrap();
+    for _ in 0..60 {
+        touch(&warehouse, 0);
+        warehouse.merge(&name(0)).unwrap();
+    }
+    let layers = warehouse.figures(&name(0)).unwrap().layers;
+    assert!(layers <= 10, "{layers} layers after 60 captures");
+    assert!(warehouse.verify(&name(0)).unwrap().verdict.is_identical());
+}

@@ -238,6 +238,15 @@ impl VatInstance {
         Ok(Capture { state: HeapState { image: captured.image, globals }, stats: captured.stats })
     }
 
+    /// Takes another image of the same content, made of other layers, as the one that the next capture adds to.
+    ///
+    /// # Panics
+    /// If it has another size than the image that was captured last.
+    pub fn adopt(&mut self, image: Image) {
+        assert_eq!(image.size_pages(), self.captured.size_pages(), "an image of the same content");
+        self.captured = image;
+    }
+
     /// Another instance in the same state, by copying the whole heap: for trying out what leaves an instance spent.
     ///
     /// # Errors

@@ -66,6 +66,12 @@ impl Inner {
 
     /// Captures the state between two deliveries.
     pub(crate) fn capture(&self, vat: VatId, resident: &mut Resident) -> Result<(), Error> {
+        // What became of the image since (merged, moved) has the same content and fewer layers: the next one goes on top of it.
+        if let Some(newest) = self.snapshots.newest(vat)
+            && (newest.incarnation, newest.position) == (resident.incarnation, resident.captured)
+        {
+            resident.instance.adopt(newest.state.image);
+        }
         let nth = self.counters.captures.add(1);
         let captured =
             resident.instance.capture(&self.pages, self.tracker.as_ref(), self.config.check(nth + 1))?;

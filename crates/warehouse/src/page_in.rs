@@ -83,7 +83,7 @@ impl Inner {
             let loaded = self.snapshots.load(&snapshot).map_err(|error| error.to_string());
             let restored = loaded.and_then(|saved| match fits(&saved) {
                 true => {
-                    self.restore(kept, module, &saved.state).map(|i| (i, saved)).map_err(|e| e.to_string())
+                    self.restore_cold(kept, module, &saved).map(|i| (i, saved)).map_err(|e| e.to_string())
                 }
                 false => Err("it belongs to another incarnation".to_owned()),
             });
@@ -138,6 +138,19 @@ impl Inner {
                 Ok(None)
             }
         }
+    }
+
+    /// Restores what was just read from the store: its pages may be on disk only, and those that the vat will touch are
+    /// asked for at once.
+    fn restore_cold(
+        &self,
+        kept: &KeptOptions,
+        module: &VatModule,
+        saved: &Saved,
+    ) -> Result<VatInstance, Error> {
+        saved.state.image.prefetch(&saved.touched);
+        self.counters.prefetched.add(saved.touched.len().into());
+        self.restore(kept, module, &saved.state)
     }
 
     fn restore(
