@@ -178,6 +178,7 @@ impl Scenario {
                 }
                 Event::Compact => {
                     warehouse.compact().unwrap();
+                    warehouse = open();
                 }
                 Event::Commit => warehouse.commit().unwrap(),
                 Event::Restart => {

@@ -1,4 +1,4 @@
-//! What a warehouse does beside its callers: syncing the page store, merging ragged images, compacting.
+//! What a warehouse does beside its callers: syncing the page store, merging ragged images.
 //!
 //! One thread, which sleeps until a capture gives it work. It changes *when* something becomes durable or small, never *what*
 //! a vat is. An error here costs space or a longer replay after a crash; it is logged, and nobody waits for it.
@@ -8,9 +8,6 @@ use std::thread::JoinHandle;
 
 use crate::snapshots::Work;
 use crate::warehouse::Inner;
-
-/// Bytes that captures add to the page store before its garbage is looked at.
-const GROWTH_BYTES: u64 = 256 << 20;
 
 /// The thread; dropping this ends it.
 #[derive(Debug)]
@@ -25,6 +22,15 @@ impl Background {
         let thread =
             std::thread::Builder::new().name("vat-pages".to_owned()).spawn(move || run(&worked_on))?;
         Ok(Background { inner, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// References to the inside of a warehouse that has no leases and no clones: its own, this one's and the thread's.
+    pub(crate) fn hands(&self) -> usize {
+        let thread = self
+            .thread
+            .lock()
+            .map_or(0, |thread| usize::from(thread.as_ref().is_some_and(|t| !t.is_finished())));
+        2 + thread
     }
 }
 
@@ -41,7 +47,6 @@ impl Drop for Background {
 }
 
 fn run(inner: &Inner) {
-    let mut looked_at = 0;
     loop {
         match inner.snapshots.next_work() {
             Work::Close => return,
@@ -56,19 +61,7 @@ fn run(inner: &Inner) {
                     tracing::error!(%error, "the page store could not be synced; snapshots are no longer made durable");
                     return;
                 }
-                let written = inner.counters.bytes_written.get();
-                if written - looked_at >= GROWTH_BYTES {
-                    looked_at = written;
-                    compact(inner);
-                }
             }
         }
-    }
-}
-
-fn compact(inner: &Inner) {
-    match inner.compact() {
-        Ok(compacted) => tracing::debug!(?compacted, "the page store was compacted"),
-        Err(error) => tracing::warn!(%error, "the page store could not be compacted"),
     }
 }

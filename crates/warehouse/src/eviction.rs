@@ -2,7 +2,6 @@
 //!
 //! Evicting writes the changed pages and syncs nothing. A vat that cannot be captured stays in memory.
 
-use vat_engine::HeapState;
 use vat_image::PageSet;
 use vat_storage::{ModuleHash, VatId};
 
@@ -66,7 +65,7 @@ impl Inner {
 
     /// Captures the state between two deliveries.
     pub(crate) fn capture(&self, vat: VatId, resident: &mut Resident) -> Result<(), Error> {
-        // What became of the image since (merged, moved) has the same content and fewer layers: the next one goes on top of it.
+        // What became of the image since (merged) has the same content and fewer layers: the next one goes on top of it.
         if let Some(newest) = self.snapshots.newest(vat)
             && (newest.incarnation, newest.position) == (resident.incarnation, resident.captured)
         {
@@ -81,10 +80,13 @@ impl Inner {
             self.counters.disagreements.add(1);
             tracing::error!(%vat, tracker = self.tracker.name(), "the dirty-page tracker missed a page; the heap was saved whole");
         }
-        let image = self.snapshots.settled(&captured.state.image)?;
-        let state = HeapState { image, globals: captured.state.globals };
         let touched = self.touched(resident);
-        let saved = Saved { position: resident.next, incarnation: resident.incarnation, state, touched };
+        let saved = Saved {
+            position: resident.next,
+            incarnation: resident.incarnation,
+            state: captured.state,
+            touched,
+        };
         resident.captured = resident.next;
         self.snapshots.save(vat, saved);
         Ok(())

@@ -73,10 +73,6 @@ struct Book {
     synced: SyncMark,
     /// Captures since the last sync began.
     unsynced: u32,
-    /// Where compaction put layers that images in memory still name by their old place.
-    moved: BTreeMap<LayerLocation, LayerLocation>,
-    /// Segments that compaction removed. Images in memory can still read them, rows may not name them.
-    removed: BTreeSet<u32>,
     /// Vats whose newest image has grown ragged.
     ragged: BTreeSet<VatId>,
     /// Set when there is enough to sync.
@@ -111,8 +107,6 @@ impl Snapshots {
             parked: LruCache::new(recent_max),
             synced: SyncMark(0),
             unsynced: 0,
-            moved: BTreeMap::new(),
-            removed: BTreeSet::new(),
             ragged: BTreeSet::new(),
             is_due: false,
             is_closing: false,
@@ -186,13 +180,7 @@ impl Snapshots {
             ready.into_iter().filter_map(|vat| Some((vat, book.pending.remove(&vat)?))).collect();
         drop(book);
         for (vat, saved) in ready {
-            let image = self.settled(&saved.state.image)?;
-            let saved = Saved { state: HeapState { image, globals: saved.state.globals.clone() }, ..saved };
-            if saved.state.image.sequence() > synced.0 {
-                self.book().pending.entry(vat).or_insert(saved); // Written once more just now; its turn comes again.
-            } else {
-                self.put_row(vat, &saved)?;
-            }
+            self.put_row(vat, &saved)?;
         }
         Ok(())
     }
@@ -251,45 +239,6 @@ impl Snapshots {
         self.work.notify_all();
     }
 
-    /// Compaction moved these layers and is about to remove these segments.
-    pub(crate) fn relocate(
-        &self,
-        moved: BTreeMap<LayerLocation, LayerLocation>,
-        removed: impl IntoIterator<Item = u32>,
-    ) {
-        let mut book = self.book();
-        book.moved.extend(moved);
-        book.removed.extend(removed);
-    }
-
-    /// Where a layer lies now, after any number of moves.
-    fn place(&self, mut at: LayerLocation) -> LayerLocation {
-        let book = self.book();
-        while let Some(to) = book.moved.get(&at) {
-            at = *to;
-        }
-        at
-    }
-
-    /// The same image out of layers that are all where rows may point to. Only after a compaction is there anything to do:
-    /// a layer that was moved is found at its new place, one that was garbage then is written once more.
-    pub(crate) fn settled(&self, image: &Image) -> Result<Image, vat_image::Error> {
-        let is_removed = |at: &LayerLocation| self.book().removed.contains(&at.segment);
-        if !image.layers().iter().any(|layer| is_removed(&layer.location())) {
-            return Ok(image.clone());
-        }
-        let mut layers = Vec::new();
-        for layer in image.layers() {
-            let at = self.place(layer.location());
-            layers.push(match is_removed(&at) {
-                true => self.pages.rewrite(layer)?,
-                false if at == layer.location() => layer.clone(),
-                false => self.pages.load(at)?,
-            });
-        }
-        Ok(Image::new(layers, image.size_pages()))
-    }
-
     /// Reads the state that a row describes.
     pub(crate) fn load(&self, row: &SnapshotRow) -> Result<Saved, StateError> {
         let (state, touched) = self.read_back(&row.image)?;
@@ -337,7 +286,7 @@ impl Snapshots {
 
     fn describe(&self, state: &HeapState, touched: &PageSet) -> Result<(Vec<u8>, Vec<LayerId>), Error> {
         let mut layers = Vec::new();
-        for at in state.image.locations().into_iter().map(|at| self.place(at)) {
+        for at in state.image.locations() {
             layers.push(self.storage.add_layer(at.segment, at.offset, at.bytes)?);
         }
         let globals = state.globals.clone();

@@ -9,16 +9,14 @@
 //!
 //! A crash between any two of these steps leaves garbage, never a pointer to nothing.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
+use std::collections::BTreeSet;
 
 use vat_image::{HeapRoot, LayerLocation, PageNo, PageStore, SegmentUsage};
 use vat_storage::LayerRow;
 
 use crate::error::Error;
 use crate::name::VatName;
-use crate::warehouse::{Inner, Warehouse};
+use crate::warehouse::Warehouse;
 
 /// A segment is compacted when at least this part of it is garbage: one in two bytes.
 const GARBAGE_DIVISOR: u64 = 2;
@@ -122,70 +120,39 @@ impl Warehouse {
         Ok(DamagedLayer { at: location(row), pages, what, vats })
     }
 
-    /// Gives disk space back that no vat needs any more. Vats go on meanwhile. Otherwise that happens in the background.
+    /// Gives disk space back that no vat needs any more, in a store at rest: the warehouse is closed by it, and must be nobody
+    /// else's. (What is in memory names layers by where they lie, so nothing may be in memory while they move.)
     ///
     /// # Errors
-    /// If the disk refuses, or a layer that is to be moved is damaged. Nothing is lost: what was not moved is where it was.
-    pub fn compact(&self) -> Result<Compacted, Error> {
+    /// [`Error::InUse`] if there are leases or clones of the warehouse; or if the disk refuses, or a layer that is to be moved
+    /// is damaged. Nothing is lost: what was not moved is where it was.
+    pub fn compact(self) -> Result<Compacted, Error> {
+        self.evict_all()?;
         self.checkpoint()?;
-        self.inner.compact()
-    }
-}
-
-impl Inner {
-    /// See [`Warehouse::compact`]. Only the last steps keep commits waiting.
-    pub(crate) fn compact(&self) -> Result<Compacted, Error> {
-        let _one_at_a_time = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
-        let live = self.storage.live_layers()?;
+        let inner = self.close().map_err(|_| Error::InUse)?;
+        let live = inner.storage.live_layers()?;
+        inner.pages.close_segment();
         let is_worth_it =
             |usage: &SegmentUsage| usage.bytes > 0 && usage.garbage_bytes() >= usage.bytes / GARBAGE_DIVISOR;
-        // The open segment can be mostly garbage too, and would never be looked at again in a store that has become quiet.
-        self.pages.close_segment();
-        let mut targets = self.pages.usage(live.iter().map(location));
+        let mut targets = inner.pages.usage(live.iter().map(location));
         targets.retain(is_worth_it);
         let segments: BTreeSet<u32> = targets.iter().map(|target| target.segment).collect();
-        let mut moved = BTreeMap::new();
-        self.rewrite(&live, &segments, &mut moved)?;
-        self.snapshots.sync()?;
-
-        let alone = self.steps_alone();
-        // Rows may have come and gone since. The few that came are written again now, while nothing can come any more.
-        let live = self.storage.live_layers()?;
-        self.rewrite(&live, &segments, &mut moved)?;
-        self.snapshots.sync()?;
-        for row in &live {
-            if let Some(to) = moved.get(&location(row)) {
-                self.storage.move_layer(row.id, to.segment, to.offset, to.bytes)?;
-            }
+        let mut moved = Vec::new();
+        for row in live.iter().filter(|row| segments.contains(&row.segment)) {
+            moved.push((row.id, inner.pages.rewrite(&inner.pages.load(location(row))?)?.location()));
         }
-        self.storage.commit()?;
-        let layers = moved.len() as u64;
-        let rewritten: u64 = moved.values().map(|to| to.bytes).sum();
-        self.snapshots.relocate(moved, segments.iter().copied());
-        drop(alone);
-
+        inner.pages.sync()?;
+        for (layer, to) in &moved {
+            inner.storage.move_layer(*layer, to.segment, to.offset, to.bytes)?;
+        }
+        inner.storage.commit()?;
         for segment in &segments {
-            self.pages.remove_segment(*segment)?;
+            inner.pages.remove_segment(*segment)?;
         }
-        self.births().clear();
         let removed: u64 = targets.iter().map(|target| target.bytes).sum();
+        let rewritten: u64 = moved.iter().map(|(_, to)| to.bytes).sum();
         let freed_bytes = removed.saturating_sub(rewritten);
-        Ok(Compacted { segments: segments.len() as u64, layers, freed_bytes })
-    }
-
-    /// Writes the live layers of these segments again that were not yet.
-    fn rewrite(
-        &self,
-        live: &[LayerRow],
-        segments: &BTreeSet<u32>,
-        moved: &mut BTreeMap<LayerLocation, LayerLocation>,
-    ) -> Result<(), Error> {
-        for at in live.iter().map(location).filter(|at| segments.contains(&at.segment)) {
-            if let Entry::Vacant(place) = moved.entry(at) {
-                place.insert(self.pages.rewrite(&self.pages.load(at)?)?.location());
-            }
-        }
-        Ok(())
+        Ok(Compacted { segments: segments.len() as u64, layers: moved.len() as u64, freed_bytes })
     }
 }
 

@@ -60,8 +60,6 @@ pub(crate) struct Inner {
     page_ins: Arc<Semaphore>,
     /// Held for reading by what must be committed together though it takes several steps; for writing by a commit.
     steps: RwLock<()>,
-    /// Held by the one who compacts.
-    pub(crate) compacting: Mutex<()>,
 }
 
 impl Warehouse {
@@ -116,7 +114,6 @@ impl Warehouse {
             names: Mutex::new(LruCache::new(NAMES_MAX)),
             page_ins: Arc::new(Semaphore::new(config.page_ins_max.get())),
             steps: RwLock::new(()),
-            compacting: Mutex::new(()),
             counters,
             storage,
             pages,
@@ -222,14 +219,18 @@ impl Warehouse {
     /// # Errors
     /// The warehouse itself, if clones or leases of it are still in use.
     pub fn abandon(self) -> Result<(), Warehouse> {
+        self.close().map(drop) // The store's open transaction is rolled back with its connection.
+    }
+
+    /// Ends the background thread and gives up everything else, if nobody has a hand on it.
+    pub(crate) fn close(self) -> Result<Inner, Warehouse> {
         let Warehouse { inner, _background } = self;
-        let background = match Arc::try_unwrap(_background) {
-            Ok(background) => background,
-            Err(_background) => return Err(Warehouse { inner, _background }),
-        };
-        drop(background); // Joins the thread; the store's open transaction is rolled back with its connection.
-        drop(inner);
-        Ok(())
+        // A lease holds the inside, a clone the thread; with neither there are exactly these two hands on the inside.
+        if Arc::strong_count(&_background) > 1 || Arc::strong_count(&inner) > _background.hands() {
+            return Err(Warehouse { inner, _background });
+        }
+        drop(_background);
+        Ok(Arc::into_inner(inner).expect("the thread was joined, and nobody else had a hand on it"))
     }
 
     /// Ends a vat for ever and deletes what it left. Its name is free again.
