@@ -196,11 +196,10 @@ impl Inner {
         self.counters.quarantined.add(1);
         tracing::error!(vat = %row.name, %divergence, "the replay differs from the transcript; the vat is quarantined");
         let status = VatStatus::Quarantined { reason: divergence.to_string() };
-        // Committed at once: the evidence must outlive whatever the caller does next.
-        let kept = self.storage.set_status(row.id, &status).map_err(Error::from).and_then(|()| self.commit());
-        match kept {
+        // Not committed here: when a block of cranks becomes durable is the caller's to say, also when one vat fails.
+        match self.storage.set_status(row.id, &status) {
             Ok(()) => Error::Diverged { vat: row.name.clone(), divergence: Box::new(divergence) },
-            Err(error) => error,
+            Err(error) => error.into(),
         }
     }
 }
