@@ -271,31 +271,3 @@ fn a_vat_that_stays_in_memory_does_not_gather_layers() {
     assert!(layers <= 10, "{layers} layers after 60 captures");
     assert!(warehouse.verify(&name(0)).unwrap().verdict.is_identical());
 }
-
-#[test]
-fn compaction_gives_back_what_nobody_needs_and_keeps_what_somebody_does() {
-    let dir = tempfile::tempdir().unwrap();
-    let made = warehouse(dir.path(), 6, 2);
-    for turn in 0..60 {
-        touch(&made, turn % 6);
-        if turn % 7 == 0 {
-            made.checkpoint().unwrap();
-        }
-    }
-    let held = made.provide_blocking(&name(0)).unwrap();
-    assert!(matches!(made.clone().compact(), Err(Error::InUse)));
-    drop(held);
-    made.evict_all().unwrap();
-    made.checkpoint().unwrap();
-    let before = made.disk_figures().unwrap();
-    let compacted = made.compact().unwrap();
-    assert!(compacted.segments > 0 && compacted.freed_bytes > 0, "{compacted:?}");
-    let warehouse = open(dir.path(), 2);
-    let after = warehouse.disk_figures().unwrap();
-    assert!(after.bytes < before.bytes && after.garbage_bytes < before.garbage_bytes, "{before:?} {after:?}");
-    assert_eq!(warehouse.scrub(|_, _| {}).unwrap().damaged, []);
-    for n in 0..6 {
-        assert!(warehouse.verify(&name(n)).unwrap().verdict.is_identical());
-    }
-    assert_eq!((warehouse.stats().fallbacks, warehouse.stats().replayed), (0, 0));
-}

@@ -176,10 +176,7 @@ impl Scenario {
                     warehouse.evict(&vat()).unwrap();
                     warehouse.merge(&vat()).unwrap();
                 }
-                Event::Compact => {
-                    warehouse.compact().unwrap();
-                    warehouse = open();
-                }
+                Event::Compact => drop(warehouse.compact().unwrap()),
                 Event::Commit => warehouse.commit().unwrap(),
                 Event::Restart => {
                     warehouse.checkpoint().unwrap();

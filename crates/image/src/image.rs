@@ -135,6 +135,15 @@ impl Image {
         self.0.layers.iter().map(Layer::location).collect()
     }
 
+    /// The same image, its layers named by where they are now.
+    #[must_use]
+    pub fn current(&self) -> Image {
+        match self.0.layers.iter().any(|layer| layer.moved_to().is_some()) {
+            false => self.clone(),
+            true => Image::new(self.0.layers.iter().map(Layer::current).collect(), self.0.size_pages),
+        }
+    }
+
     /// The image is durable after a sync whose mark is at least this.
     pub fn sequence(&self) -> u64 {
         self.0.layers.iter().map(Layer::sequence).max().unwrap_or_default()

@@ -13,7 +13,7 @@ use std::{
     fmt,
     io::{self, IoSliceMut},
     ops::Range,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
 };
 
 pub use format::{FORMAT_VERSION, Run, RunContent};
@@ -56,12 +56,15 @@ impl fmt::Display for LayerLocation {
 #[derive(Clone)]
 pub struct Layer(Arc<LayerInner>);
 
-struct LayerInner {
+#[derive(Debug)]
+pub(crate) struct LayerInner {
     file: Arc<SegmentFile>,
     at: LayerLocation,
     sequence: u64,
     index: Index,
     hashes: OnceLock<Box<[PageHash]>>,
+    /// Its copy, once compaction has moved it.
+    moved: OnceLock<Layer>,
 }
 
 /// What a layer holds for a page.
@@ -85,18 +88,37 @@ impl Layer {
         if hashes.len() <= HASHES_IN_MEMORY_MAX {
             let _ = kept.set(hashes.into_boxed_slice());
         }
-        Layer(Arc::new(LayerInner { file, at, sequence, index, hashes: kept }))
+        Layer(Arc::new(LayerInner { file, at, sequence, index, hashes: kept, moved: OnceLock::new() }))
     }
 
     /// Reads the index of a layer and verifies it; its pages and their hashes are verified when they are
     /// read.
     pub(crate) fn load(file: Arc<SegmentFile>, at: LayerLocation) -> Result<Layer, Error> {
         let index = Index::read(at, |bytes, offset| read_layer(&file, at, bytes, offset))?;
-        let layer = Layer(Arc::new(LayerInner { file, at, sequence: 0, index, hashes: OnceLock::new() }));
+        let (hashes, moved) = (OnceLock::new(), OnceLock::new());
+        let layer = Layer(Arc::new(LayerInner { file, at, sequence: 0, index, hashes, moved }));
         if layer.data_pages() as usize <= HASHES_IN_MEMORY_MAX {
             let _ = layer.0.hashes.set(layer.all_hashes()?.into_boxed_slice());
         }
         Ok(layer)
+    }
+
+    pub(crate) fn from_inner(inner: Arc<LayerInner>) -> Layer {
+        Layer(inner)
+    }
+
+    pub(crate) fn downgrade(&self) -> Weak<LayerInner> {
+        Arc::downgrade(&self.0)
+    }
+
+    /// The copy that compaction made of it.
+    pub(crate) fn moved_to(&self) -> Option<&Layer> {
+        self.0.moved.get()
+    }
+
+    /// Says that there is a copy. The first one stays.
+    pub(crate) fn supersede(&self, copy: &Layer) {
+        let _ = self.0.moved.set(copy.clone());
     }
 
     /// Where the layer is.

@@ -89,7 +89,7 @@ pub use plan::{CopyRun, MAP_RUN_PAGES_MIN, MAPPED_RUNS_MAX, MapRun, RestorePlan}
 pub use pool::{AddressPool, HeapRange, PoolOptions, PoolStats, RestoreMethod};
 pub use store::{
     LayerKind, OpenReport, PageContent, PageStore, PageWrite, ScrubProgress, ScrubReport, SegmentUsage,
-    StoreOptions, SyncMark,
+    StoreOptions, SyncMark, Unmoved,
 };
 pub use tracker::{Compare, DirtyTracker, Residency, best_tracker};
 #[cfg(target_os = "linux")]

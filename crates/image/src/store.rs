@@ -25,6 +25,8 @@
 //!               5 the transcript before it may be truncated, the old layers dropped
 //!                              │
 //!   remove      6 a segment without live layers is removed; open files and mappings of it stay valid
+//!
+//!   compaction     3 live layers written once more and synced   4 pointers committed   6 their old segment removed
 //! ```
 //!
 //! At open the caller names the live layers, those that its durable pointers point to. What lies behind the
@@ -39,6 +41,7 @@
 
 mod append;
 mod open;
+mod relocation;
 mod scrub;
 mod segment;
 
@@ -52,6 +55,8 @@ use std::{
 pub(crate) use append::LayerShape;
 pub use append::{LayerKind, PageContent, PageWrite};
 pub use open::OpenReport;
+use relocation::Handles;
+pub use relocation::Unmoved;
 pub use scrub::{ScrubProgress, ScrubReport};
 pub(crate) use segment::SegmentFile;
 
@@ -97,7 +102,7 @@ pub struct SegmentUsage {
     pub bytes: u64,
     /// Bytes of its live layers.
     pub live_bytes: u64,
-    /// Whether layers are still appended to it.
+    /// Whether layers are, or may be, still appended to it.
     pub is_open: bool,
 }
 
@@ -147,6 +152,7 @@ struct Segment {
     bytes: u64,
     /// Layers being written now.
     writers: u32,
+    handles: Handles,
 }
 
 impl PageStore {
@@ -170,9 +176,22 @@ impl PageStore {
     ///
     /// [`Error::Missing`], [`Error::Damaged`], [`Error::Version`]: use an older snapshot.
     pub fn load(&self, at: LayerLocation) -> Result<Layer, Error> {
-        let file = self.state().segments.get(&at.segment).map(|segment| Arc::clone(&segment.file));
-        let file = file.ok_or(Error::Missing { at, segment_bytes: 0 })?;
-        Layer::load(file, at)
+        let file = {
+            let state = self.state();
+            let segment = state.segments.get(&at.segment).ok_or(Error::Missing { at, segment_bytes: 0 })?;
+            if let Some(layer) = segment.handles.find(at) {
+                return Ok(layer);
+            }
+            Arc::clone(&segment.file)
+        };
+        let layer = Layer::load(file, at)?;
+        // Somebody else may have loaded, or moved it, while its index was read: there is one handle inside.
+        let mut state = self.state();
+        let segment = state.segments.get_mut(&at.segment).ok_or(Error::Missing { at, segment_bytes: 0 })?;
+        Ok(segment.handles.find(at).unwrap_or_else(|| {
+            segment.handles.hold(&layer);
+            layer
+        }))
     }
 
     /// Makes durable everything that was appended before the call. Callers may call it at the same time.
@@ -217,7 +236,7 @@ impl PageStore {
             segment,
             bytes: found.bytes,
             live_bytes: live_bytes.get(&segment).copied().unwrap_or_default(),
-            is_open: state.open == Some(segment),
+            is_open: state.open == Some(segment) || found.writers > 0,
         };
         state.segments.iter().map(usage).collect()
     }
@@ -249,6 +268,11 @@ impl PageStore {
     /// this first, so that what it rewrites does not go where it came from.
     pub fn close_segment(&self) {
         self.state().open = None;
+    }
+
+    /// Bytes of all segments, garbage included.
+    pub fn bytes(&self) -> u64 {
+        self.state().segments.values().map(|segment| segment.bytes).sum()
     }
 
     /// The store's directory.

@@ -1,4 +1,4 @@
-//! What a warehouse does beside its callers: syncing the page store, merging ragged images.
+//! What a warehouse does beside its callers: syncing the page store, merging ragged images, giving disk space back.
 //!
 //! One thread, which sleeps until a capture gives it work. It changes *when* something becomes durable or small, never *what*
 //! a vat is. An error here costs space or a longer replay after a crash; it is logged, and nobody waits for it.
@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use crate::compaction::Reach;
 use crate::snapshots::Work;
 use crate::warehouse::Inner;
 
@@ -60,6 +61,17 @@ fn run(inner: &Inner) {
                 if let Err(error) = inner.snapshots.sync() {
                     tracing::error!(%error, "the page store could not be synced; snapshots are no longer made durable");
                     return;
+                }
+                if inner.is_compaction_due()
+                    && let Err(error) = inner.compact(Reach::Sealed)
+                {
+                    tracing::error!(%error, "the page store could not be compacted");
+                }
+            }
+            Work::Remove(segment) => {
+                if let Err(error) = inner.pages.remove_segment(segment) {
+                    // Nothing names it: it goes when the store is next opened.
+                    tracing::warn!(segment, %error, "a dead segment could not be removed");
                 }
             }
         }

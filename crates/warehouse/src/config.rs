@@ -20,6 +20,8 @@ pub struct WarehouseConfig {
     pub recent_states_max: NonZeroUsize,
     /// Evictions in which the dirty-page tracker is checked against a full comparison: one in this many; 0 for none.
     pub check_one_in: u64,
+    /// Bytes of one segment of the page store: the unit in which disk space is given back.
+    pub segment_bytes: u64,
     /// How heap images get into memory.
     pub restore: RestoreMethod,
     /// How changed pages are found.
@@ -39,6 +41,7 @@ impl Default for WarehouseConfig {
             snapshot_interval: 200,
             recent_states_max: NonZeroUsize::new(4_096).expect("not zero"),
             check_one_in: 1_000,
+            segment_bytes: 256 << 20,
             restore: RestoreMethod::Map,
             tracking: Tracking::Best,
             code_cache: None,

@@ -72,9 +72,6 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// Something needs the warehouse for itself.
-    #[error("the warehouse is in use: there are leases or clones of it; drop them first")]
-    InUse,
     /// The asynchronous part was called where no tokio runtime is.
     #[error("a page-in was asked for outside of a tokio runtime, or the runtime is shutting down")]
     NoRuntime,

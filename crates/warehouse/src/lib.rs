@@ -23,6 +23,7 @@
 
 mod accounting;
 mod background;
+mod compaction;
 mod config;
 mod create;
 mod descriptor;
@@ -42,6 +43,7 @@ mod verify;
 mod warehouse;
 
 pub use accounting::{DiskFigures, ResidentFigures, VatFigures};
+pub use compaction::Compacted;
 pub use config::{Tracking, WarehouseConfig};
 pub use error::Error;
 pub use lease::{Report, VatLease};
@@ -49,7 +51,7 @@ pub use name::{InvalidName, VatName};
 pub use options::VatOptions;
 pub use replay::{Difference, Divergence};
 pub use stats::Stats;
-pub use upkeep::{Compacted, DamagedLayer, Scrubbed};
+pub use upkeep::{DamagedLayer, Scrubbed};
 pub use vat_engine::{SyscallHandler, SyscallVerdict, limits, module_bytes, thread_stack_bytes};
 pub use vat_image::{HeapRoot, LayerLocation, PageNo, RestoreMethod};
 pub use vat_storage::{ModuleHash, VatId, VatRow, VatStatus};

@@ -24,6 +24,7 @@ use crate::descriptor::Descriptor;
 use crate::error::Error;
 use crate::options::KeptOptions;
 use crate::stats::Counters;
+use crate::upkeep::location;
 
 /// Rows kept for each vat.
 const SNAPSHOTS_KEPT: usize = 2;
@@ -75,6 +76,10 @@ struct Book {
     unsynced: u32,
     /// Vats whose newest image has grown ragged.
     ragged: BTreeSet<VatId>,
+    /// Segments that nothing names any more but the store as it was last committed.
+    doomed: Vec<u32>,
+    /// Segments that nothing names any more.
+    dead: Vec<u32>,
     /// Set when there is enough to sync.
     is_due: bool,
     is_closing: bool,
@@ -85,6 +90,8 @@ struct Book {
 pub(crate) enum Work {
     Sync,
     Merge(VatId),
+    /// The segment is not needed any more.
+    Remove(u32),
     Close,
 }
 
@@ -108,6 +115,8 @@ impl Snapshots {
             synced: SyncMark(0),
             unsynced: 0,
             ragged: BTreeSet::new(),
+            doomed: Vec::new(),
+            dead: Vec::new(),
             is_due: false,
             is_closing: false,
         };
@@ -125,7 +134,10 @@ impl Snapshots {
 
     /// Remembers a state that was just captured.
     pub(crate) fn save(&self, vat: VatId, saved: Saved) {
-        let is_ragged = is_ragged(&saved.state.image);
+        // What a vat was mapped from may have been moved meanwhile.
+        let image = saved.state.image.current();
+        let is_ragged = is_ragged(&image);
+        let saved = Saved { state: HeapState { image, ..saved.state }, ..saved };
         let mut book = self.book();
         book.recent.put(vat, saved.clone());
         book.pending.insert(vat, saved);
@@ -199,6 +211,9 @@ impl Snapshots {
     pub(crate) fn next_work(&self) -> Work {
         let mut book = self.book();
         loop {
+            if let Some(segment) = book.dead.pop() {
+                return Work::Remove(segment);
+            }
             if book.is_closing {
                 return Work::Close;
             }
@@ -233,6 +248,33 @@ impl Snapshots {
         Ok(())
     }
 
+    /// Names the states in memory by where their layers are now. The segment goes after the next commit.
+    pub(crate) fn relocated(&self, segment: u32) {
+        let mut guard = self.book();
+        let book = &mut *guard;
+        let recent = book.recent.iter_mut().map(|(_, saved)| saved);
+        for saved in book.pending.values_mut().chain(recent) {
+            saved.state.image = saved.state.image.current();
+        }
+        book.doomed.push(segment);
+    }
+
+    /// Whether the segment is about to go.
+    pub(crate) fn is_doomed(&self, segment: u32) -> bool {
+        let book = self.book();
+        book.doomed.contains(&segment) || book.dead.contains(&segment)
+    }
+
+    /// The open transaction became durable.
+    pub(crate) fn committed(&self) {
+        let mut book = self.book();
+        let doomed = std::mem::take(&mut book.doomed);
+        if !doomed.is_empty() {
+            book.dead.extend(doomed);
+            self.work.notify_one();
+        }
+    }
+
     /// Ends the background thread.
     pub(crate) fn close(&self) {
         self.book().is_closing = true;
@@ -252,13 +294,24 @@ impl Snapshots {
 
     fn read_back(&self, descriptor: &[u8]) -> Result<(HeapState, PageSet), StateError> {
         let Descriptor { size_pages, globals, layers, touched } = Descriptor::decode(descriptor)?;
-        let mut locations = Vec::with_capacity(layers.len());
-        for layer in layers {
-            let row = self.storage.layer(layer)?;
-            locations.push(LayerLocation { segment: row.segment, offset: row.offset, bytes: row.bytes });
+        let mut places = self.places(&layers)?;
+        loop {
+            match Image::load(&self.pages, &places, size_pages) {
+                Ok(image) => return Ok((HeapState { image, globals }, touched)),
+                Err(error) => {
+                    // Compaction may have moved the layers, and their segment gone, since the places were read.
+                    let now = self.places(&layers)?;
+                    if now == places {
+                        return Err(error.into());
+                    }
+                    places = now;
+                }
+            }
         }
-        let image = Image::load(&self.pages, &locations, size_pages)?;
-        Ok((HeapState { image, globals }, touched))
+    }
+
+    fn places(&self, layers: &[LayerId]) -> Result<Vec<LayerLocation>, vat_storage::Error> {
+        layers.iter().map(|layer| Ok(location(&self.storage.layer(*layer)?))).collect()
     }
 
     /// Keeps a module's state after birth. The page store must have been synced since it was captured.
@@ -286,7 +339,7 @@ impl Snapshots {
 
     fn describe(&self, state: &HeapState, touched: &PageSet) -> Result<(Vec<u8>, Vec<LayerId>), Error> {
         let mut layers = Vec::new();
-        for at in state.image.locations() {
+        for at in state.image.current().locations() {
             layers.push(self.storage.add_layer(at.segment, at.offset, at.bytes)?);
         }
         let globals = state.globals.clone();

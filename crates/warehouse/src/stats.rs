@@ -20,6 +20,7 @@ pub(crate) struct Counters {
     pub(crate) disagreements: Counter,
     pub(crate) quarantined: Counter,
     pub(crate) merges: Counter,
+    pub(crate) compacted: Counter,
     pub(crate) syncs: Counter,
 }
 
@@ -75,6 +76,8 @@ pub struct Stats {
     pub quarantined: u64,
     /// Images merged in the background.
     pub merges: u64,
+    /// Segments of the page store whose live layers were moved, so that they could be removed.
+    pub compacted: u64,
     /// Times the page store was synced to disk.
     pub syncs: u64,
 }
@@ -109,6 +112,7 @@ impl Inner {
             disagreements: count.disagreements.get(),
             quarantined: count.quarantined.get(),
             merges: count.merges.get(),
+            compacted: count.compacted.get(),
             syncs: count.syncs.get(),
         }
     }

@@ -1,25 +1,14 @@
-//! Upkeep of what is at rest: the heap root, scrubbing, compaction.
+//! Upkeep of what is at rest: the heap root, merging, scrubbing.
 //!
-//! None of it changes what a vat is. Scrubbing reads every page there is and compares it with its hash. Compaction gives disk
-//! space back: the live layers of a segment that is mostly garbage are written again elsewhere, and it is removed:
-//!
-//! ```text
-//!   rewrite live layers ─► sync ─► move their rows ─► commit ─► remove the segment
-//! ```
-//!
-//! A crash between any two of these steps leaves garbage, never a pointer to nothing.
+//! None of it changes what a vat is. Scrubbing reads every page there is and compares it with its hash. (Giving disk space back is
+//! [`compaction`](crate::compaction).)
 
-use std::collections::BTreeSet;
-
-use vat_image::{HeapRoot, LayerLocation, PageNo, PageStore, SegmentUsage};
+use vat_image::{HeapRoot, LayerLocation, PageNo, PageStore};
 use vat_storage::LayerRow;
 
 use crate::error::Error;
 use crate::name::VatName;
 use crate::warehouse::Warehouse;
-
-/// A segment is compacted when at least this part of it is garbage: one in two bytes.
-const GARBAGE_DIVISOR: u64 = 2;
 
 /// What scrubbing found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,17 +32,6 @@ pub struct DamagedLayer {
     pub what: String,
     /// Names of the vats whose snapshots need it. They come back from an older snapshot or from birth.
     pub vats: Vec<String>,
-}
-
-/// What compaction did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Compacted {
-    /// Segments that were removed.
-    pub segments: u64,
-    /// Layers that were written again.
-    pub layers: u64,
-    /// Bytes of disk that were given back, less what was written again.
-    pub freed_bytes: u64,
 }
 
 impl Warehouse {
@@ -118,41 +96,6 @@ impl Warehouse {
             vats.push(self.inner.storage.vat(vat)?.name);
         }
         Ok(DamagedLayer { at: location(row), pages, what, vats })
-    }
-
-    /// Gives disk space back that no vat needs any more, in a store at rest: the warehouse is closed by it, and must be nobody
-    /// else's. (What is in memory names layers by where they lie, so nothing may be in memory while they move.)
-    ///
-    /// # Errors
-    /// [`Error::InUse`] if there are leases or clones of the warehouse; or if the disk refuses, or a layer that is to be moved
-    /// is damaged. Nothing is lost: what was not moved is where it was.
-    pub fn compact(self) -> Result<Compacted, Error> {
-        self.evict_all()?;
-        self.checkpoint()?;
-        let inner = self.close().map_err(|_| Error::InUse)?;
-        let live = inner.storage.live_layers()?;
-        inner.pages.close_segment();
-        let is_worth_it =
-            |usage: &SegmentUsage| usage.bytes > 0 && usage.garbage_bytes() >= usage.bytes / GARBAGE_DIVISOR;
-        let mut targets = inner.pages.usage(live.iter().map(location));
-        targets.retain(is_worth_it);
-        let segments: BTreeSet<u32> = targets.iter().map(|target| target.segment).collect();
-        let mut moved = Vec::new();
-        for row in live.iter().filter(|row| segments.contains(&row.segment)) {
-            moved.push((row.id, inner.pages.rewrite(&inner.pages.load(location(row))?)?.location()));
-        }
-        inner.pages.sync()?;
-        for (layer, to) in &moved {
-            inner.storage.move_layer(*layer, to.segment, to.offset, to.bytes)?;
-        }
-        inner.storage.commit()?;
-        for segment in &segments {
-            inner.pages.remove_segment(*segment)?;
-        }
-        let removed: u64 = targets.iter().map(|target| target.bytes).sum();
-        let rewritten: u64 = moved.iter().map(|(_, to)| to.bytes).sum();
-        let freed_bytes = removed.saturating_sub(rewritten);
-        Ok(Compacted { segments: segments.len() as u64, layers: moved.len() as u64, freed_bytes })
     }
 }
 

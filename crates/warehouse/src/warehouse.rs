@@ -21,6 +21,7 @@ use vat_image::{Compare, DirtyTracker, LayerLocation, PageStore, RestoreMethod, 
 use vat_storage::{ModuleHash, Position, Storage, VatId, VatRow};
 
 use crate::background::Background;
+use crate::compaction::Compaction;
 use crate::config::{Tracking, WarehouseConfig};
 use crate::error::Error;
 use crate::lease::VatLease;
@@ -60,6 +61,7 @@ pub(crate) struct Inner {
     page_ins: Arc<Semaphore>,
     /// Held for reading by what must be committed together though it takes several steps; for writing by a commit.
     steps: RwLock<()>,
+    pub(crate) compaction: Compaction,
 }
 
 impl Warehouse {
@@ -87,7 +89,8 @@ impl Warehouse {
             .into_iter()
             .map(|row| LayerLocation { segment: row.segment, offset: row.offset, bytes: row.bytes })
             .collect();
-        let (pages, found) = PageStore::open(&dir.join("pages"), &live, StoreOptions::default())?;
+        let options = StoreOptions { segment_bytes: config.segment_bytes, ..StoreOptions::default() };
+        let (pages, found) = PageStore::open(&dir.join("pages"), &live, options)?;
         for missing in &found.missing {
             tracing::warn!(layer = %missing, "a layer is missing from the page store; its vats fall back and replay");
         }
@@ -114,6 +117,7 @@ impl Warehouse {
             names: Mutex::new(LruCache::new(NAMES_MAX)),
             page_ins: Arc::new(Semaphore::new(config.page_ins_max.get())),
             steps: RwLock::new(()),
+            compaction: Compaction::default(),
             counters,
             storage,
             pages,
@@ -355,7 +359,9 @@ impl Inner {
     pub(crate) fn commit(&self) -> Result<(), Error> {
         let _alone = self.steps_alone();
         self.snapshots.move_pointers()?;
-        Ok(self.storage.commit()?)
+        self.storage.commit()?;
+        self.snapshots.committed();
+        Ok(())
     }
 
     pub(crate) fn steps_alone(&self) -> std::sync::RwLockWriteGuard<'_, ()> {

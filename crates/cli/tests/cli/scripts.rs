@@ -62,7 +62,7 @@ fn the_keys_are_part_of_the_interface() {
         ],
     );
     check(&["scrub"], expect!["{damaged: [], layers, pages}"]);
-    check(&["compact"], expect!["{freed_bytes, layers, segments}"]);
+    check(&["compact"], expect!["{freed_bytes, layers, left, segments}"]);
     check(&["terminate", "alice"], expect!["{reason, vat}"]);
 }
 

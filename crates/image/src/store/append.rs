@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{PageStore, Segment, SegmentFile, State, segment};
+use super::{Handles, PageStore, Segment, SegmentFile, State, segment};
 use crate::{
     Error,
     layer::{IndexBuilder, Layer, LayerLocation, Run, RunContent, Tail},
@@ -123,9 +123,15 @@ impl PageStore {
         let path = segment::path_of(&self.shared.dir, number);
         let file = self.shared.options.disk.create(&path);
         let file = file.map_err(|source| segment::io_error("create", &path, source))?;
-        state
-            .segments
-            .insert(number, Segment { file: Arc::new(SegmentFile::new(path, file)), bytes: 0, writers: 0 });
+        state.segments.insert(
+            number,
+            Segment {
+                file: Arc::new(SegmentFile::new(path, file)),
+                bytes: 0,
+                writers: 0,
+                handles: Handles::default(),
+            },
+        );
         state.next_segment += 1;
         state.open = Some(number);
         state.unsynced_names = true;
@@ -293,15 +299,15 @@ impl LayerWriter<'_> {
         let at = data_pages - count_u32(slices.len());
         slices.push(IoSlice::new(&bytes));
         self.write(at, &mut slices)?;
-        let sequence = self.complete();
-        Ok(Layer::written(Arc::clone(&self.file), self.at, sequence, index, hashes))
-    }
-
-    fn complete(&self) -> u64 {
         let mut state = self.store.state();
         state.appended += 1;
         state.unsynced.insert(self.at.segment);
-        state.appended
+        let layer = Layer::written(Arc::clone(&self.file), self.at, state.appended, index, hashes);
+        if let Some(segment) = state.segments.get_mut(&self.at.segment) {
+            segment.handles.hold(&layer);
+        }
+        drop(state); // Dropping the writer takes the lock again.
+        Ok(layer)
     }
 
     fn write_at(&self, offset: u64, slices: &mut [IoSlice<'_>]) -> Result<(), Error> {

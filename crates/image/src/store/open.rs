@@ -98,7 +98,7 @@ fn open_segment(
         report.cut_bytes += found - end;
     }
     let file = Arc::new(SegmentFile::new(path, file));
-    Ok(Segment { file, bytes: end, writers: 0 })
+    Ok(Segment { file, bytes: end, writers: 0, handles: super::Handles::default() })
 }
 
 /// The numbers of the segment files in a directory, sorted.

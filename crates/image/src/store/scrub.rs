@@ -1,6 +1,6 @@
 //! Reading layers at rest: every page re-hashed, and layers written once more for compaction.
 
-use std::io::IoSlice;
+use std::{io::IoSlice, sync::Arc};
 
 use super::{LayerShape, PageStore};
 use crate::{
@@ -38,9 +38,11 @@ impl PageStore {
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] if the hashes themselves are damaged, [`Error::Missing`] if the file is too short,
+    /// [`Error::Damaged`] if the index or the hashes themselves are damaged, [`Error::Missing`] if the file is too short,
     /// [`Error::Io`].
     pub fn scrub(layer: &Layer, mut progress: impl FnMut(ScrubProgress)) -> Result<ScrubReport, Error> {
+        // What a handle remembers of the index is not what the disk has.
+        let layer = &Layer::load(Arc::clone(layer.file()), layer.location())?;
         let hashes = layer.all_hashes()?;
         let mut report = ScrubReport::default();
         for_each_chunk(layer.runs(), |first, data_page, count| {
