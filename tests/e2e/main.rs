@@ -8,4 +8,5 @@ mod guests;
 mod oracle;
 mod residency;
 mod scenario;
+mod swingset;
 mod tidy;
