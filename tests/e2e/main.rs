@@ -6,6 +6,7 @@ mod faults;
 mod forks;
 mod guests;
 mod oracle;
+mod reading;
 mod residency;
 mod scenario;
 mod swingset;

@@ -325,7 +325,8 @@ fn the_root_after_birth_and_after_some_deliveries_is_golden() {
     expect![[r#"
         ebed1fe649e74d750c18dce617a49c13e08e6bc4d1d3109e6c0b5430701e573f
         d3a9b1cdd25ba8465270c36827b6cf44a5cd9993d35bf46451d9bca7043c4f6a
-    "#]].assert_eq(&roots);
+    "#]]
+    .assert_eq(&roots);
 }
 
 #[test]

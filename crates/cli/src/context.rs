@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use vat_warehouse::{Warehouse, WarehouseConfig};
+use vat_warehouse::{Reader, Warehouse, WarehouseConfig};
 
 use crate::args::Global;
 use crate::output::Output;
@@ -36,6 +36,11 @@ impl Context {
             .or_else(|| named("XDG_DATA_HOME").filter(|dir| dir.is_absolute()).map(|dir| dir.join("vats")))
             .or_else(|| named("HOME").map(|home| home.join(".local/share/vats")))
             .context("no data directory: give --data DIR, or set VATS_DATA")
+    }
+
+    /// The data directory, which must be there, for looking into it: a host may be serving it.
+    pub(crate) fn read(&self) -> Result<Reader> {
+        Ok(Reader::open(&self.data()?)?)
     }
 
     /// The warehouse of the data directory, which must be there.

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use vat_abi::TranscriptEntry;
 use vat_engine::{Engine, EngineConfig, HeapState, VatModule};
 use vat_image::{Compare, DirtyTracker, LayerLocation, PageStore, RestoreMethod, StoreOptions, best_tracker};
-use vat_storage::{ModuleHash, Position, Storage, VatId, VatRow};
+use vat_storage::{ModuleHash, Storage, VatId, VatRow};
 
 use crate::background::Background;
 use crate::compaction::Compaction;
@@ -26,7 +26,7 @@ use crate::config::{Tracking, WarehouseConfig};
 use crate::error::Error;
 use crate::lease::VatLease;
 use crate::name::VatName;
-use crate::page_in::decode_entry;
+use crate::reader;
 use crate::residency::{CellGuard, Residency, Resident};
 use crate::snapshots::Snapshots;
 use crate::stats::{Counters, Stats};
@@ -269,7 +269,7 @@ impl Warehouse {
     /// # Errors
     /// [`Error::UnknownVat`].
     pub fn vat(&self, name: &VatName) -> Result<VatRow, Error> {
-        self.inner.storage.vat_by_name(name.as_str())?.ok_or_else(|| Error::UnknownVat(name.to_string()))
+        reader::find(&self.inner.storage, name)
     }
 
     /// The vat's transcript from `from` on, oldest first.
@@ -281,12 +281,7 @@ impl Warehouse {
         name: &VatName,
         from: u64,
     ) -> Result<impl Iterator<Item = Result<(u64, TranscriptEntry), Error>> + '_, Error> {
-        let row = self.vat(name)?;
-        let entries = self.inner.storage.entries(row.id, Position(from), row.next_position);
-        Ok(entries.map(move |recorded| {
-            let (position, entry) = recorded?;
-            Ok((position.0, decode_entry(&row, position, &entry)?))
-        }))
+        reader::transcript(&self.inner.storage, name, from)
     }
 
     /// Whether the vat is in memory now.
@@ -372,8 +367,7 @@ impl Inner {
         if let Some(vat) = self.names().get(name) {
             return Ok(*vat);
         }
-        let row =
-            self.storage.vat_by_name(name.as_str())?.ok_or_else(|| Error::UnknownVat(name.to_string()))?;
+        let row = reader::find(&self.storage, name)?;
         self.names().put(name.clone(), row.id);
         Ok(row.id)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use vat_warehouse::{ModuleHash, VatRow, VatStatus, Warehouse};
+use vat_warehouse::{ModuleHash, Storage, VatRow, VatStatus};
 
 use crate::args::List;
 use crate::context::Context;
@@ -12,9 +12,9 @@ use crate::table::{Table, grouped};
 use crate::terminal::one_line;
 
 pub(super) fn run(context: &Context, args: &List) -> Result<()> {
-    let warehouse = context.open()?;
-    let modules = module_names(&warehouse)?;
-    let mut vats = warehouse.storage().vats()?;
+    let reader = context.read()?;
+    let modules = module_names(reader.storage())?;
+    let mut vats = reader.storage().vats()?;
     vats.retain(|vat| args.all || !matches!(vat.status, VatStatus::Terminated { .. }));
     let mut table = Table::with_head(&["VAT", "MODULE", "DELIVERIES", "STATUS"]);
     for vat in &vats {
@@ -29,8 +29,8 @@ pub(super) fn run(context: &Context, args: &List) -> Result<()> {
 }
 
 /// A name for each module; of several names, the first.
-pub(super) fn module_names(warehouse: &Warehouse) -> Result<BTreeMap<ModuleHash, String>> {
-    let modules = warehouse.storage().modules()?;
+pub(super) fn module_names(storage: &Storage) -> Result<BTreeMap<ModuleHash, String>> {
+    let modules = storage.modules()?;
     let name = |names: Vec<String>| names.into_iter().next().unwrap_or_default();
     Ok(modules.into_iter().map(|module| (module.hash, name(module.names))).collect())
 }

@@ -19,7 +19,7 @@ pub(super) fn run(context: &Context, args: &Vat) -> Result<()> {
     let before = warehouse.vat(&args.vat)?;
     let heap_bytes = heap_bytes(context, &warehouse, &args.vat, &before);
     let vat = warehouse.vat(&args.vat)?;
-    let module = &module_names(&warehouse)?[&vat.module];
+    let module = &module_names(warehouse.storage())?[&vat.module];
     let keys = warehouse.storage().vatstore_len(vat.id)?;
     let snapshots = warehouse.storage().snapshots(vat.id)?;
     let snapshot = snapshots.first().map(|newest| newest.position.0);

@@ -8,8 +8,8 @@ use crate::table::{Table, bytes, counted, grouped};
 
 pub(super) fn run(context: &Context) -> Result<()> {
     let data = context.data()?;
-    let warehouse = context.open()?;
-    let counts = warehouse.storage().stats()?;
+    let reader = context.read()?;
+    let counts = reader.storage().stats()?;
     let mut table = Table::default();
     table.row(&[&"data", &data.display()]);
     table.row(&[
@@ -39,7 +39,7 @@ pub(super) fn run(context: &Context) -> Result<()> {
         &"store",
         &format_args!("{} and {} of log", bytes(counts.file_bytes), bytes(counts.log_bytes)),
     ]);
-    let disk = warehouse.disk_figures()?;
+    let disk = reader.disk_figures()?;
     table.row(&[
         &"page store",
         &format_args!(

@@ -8,8 +8,8 @@ use crate::args::Transcript;
 use crate::context::Context;
 
 pub(super) fn run(context: &Context, args: &Transcript) -> Result<()> {
-    let warehouse = context.open()?;
-    let entries = warehouse.transcript(&args.vat, args.from)?.take(args.limit.unwrap_or(usize::MAX));
+    let reader = context.read()?;
+    let entries = reader.transcript(&args.vat, args.from)?.take(args.limit.unwrap_or(usize::MAX));
     context.out.list(entries.map(|recorded| {
         let (position, entry) = recorded?;
         Ok::<_, anyhow::Error>((format!("#{position} {entry}"), json(position, &entry)))

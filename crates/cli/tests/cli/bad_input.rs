@@ -410,15 +410,19 @@ fn a_store_that_is_in_use() {
     let mut vats = Vats::ready();
     let config = vat_warehouse::WarehouseConfig::default();
     let warehouse = vat_warehouse::Warehouse::open_existing(&vats.data(), config).unwrap();
-    vats.run(&["list"]);
+    // Looking into it is possible, changing it is not.
+    vats.run(&["list"]).run(&["evict", "alice"]);
     drop(warehouse);
-    vats.run(&["list"]);
+    vats.run(&["evict", "alice"]);
     vats.saw(expect![[r#"
         $ vats list
+        there are no vats; `vats create` makes one
+        $ vats evict alice
         ! error: the store DIR/data/lock is in use by another process: stop that process, or choose another data directory
         = 1
-        $ vats list
-        there are no vats; `vats create` makes one
+        $ vats evict alice
+        ! error: there is no vat alice; `vats list` shows which there are
+        = 1
     "#]]);
 }
 
