@@ -106,5 +106,6 @@ fn capture_pages(store: &PageStore, heap: &[u8], image: &Image, dirty: &PageSet)
     stats.bytes = layer.location().bytes;
     debug_assert!(stats.bytes >= u64::from(stats.written) * PAGE_BYTES as u64);
     let layers = image.layers().iter().cloned().chain([layer]).collect();
-    Ok(Captured { image: Image::new(layers, size_pages), stats })
+    let changed = writes.iter().map(|write| write.page).collect();
+    Ok(Captured { image: image.succeeded_by(layers, size_pages, &changed), stats })
 }

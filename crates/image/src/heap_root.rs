@@ -19,17 +19,17 @@ use std::{collections::BTreeMap, fmt, sync::LazyLock};
 use crate::page::{HEAP_PAGES_MAX, PageBytes, PageHash, PageNo, write_hex};
 
 /// Levels of nodes between the pages and the top of the tree.
-const LEVELS: usize = 5;
+pub(crate) const LEVELS: usize = 5;
 /// Children of a node.
-const ARITY: usize = 16;
-const ARITY_BITS: u32 = 4;
+pub(crate) const ARITY: usize = 16;
+pub(crate) const ARITY_BITS: u32 = 4;
 
 const NODE_KEY: &[u8; 32] = b"vat-image heap tree node v1     ";
 const GLOBALS_KEY: &[u8; 32] = b"vat-image heap globals v1       ";
 const ROOT_KEY: &[u8; 32] = b"vat-image heap root v1          ";
 
 /// The hash of a subtree without pages, by its height.
-static EMPTY: LazyLock<[PageHash; LEVELS + 1]> = LazyLock::new(|| {
+pub(crate) static EMPTY: LazyLock<[PageHash; LEVELS + 1]> = LazyLock::new(|| {
     let mut hashes = [PageHash::ZERO; LEVELS + 1];
     for level in 0..LEVELS {
         hashes[level + 1] = node(&[hashes[level]; ARITY]);
@@ -37,13 +37,20 @@ static EMPTY: LazyLock<[PageHash; LEVELS + 1]> = LazyLock::new(|| {
     hashes
 });
 
-fn node(children: &[PageHash; ARITY]) -> PageHash {
+pub(crate) fn node(children: &[PageHash; ARITY]) -> PageHash {
     PageHash(*blake3::keyed_hash(NODE_KEY, children.map(|child| child.0).as_flattened()).as_bytes())
 }
 
 /// Names the content of a heap, its globals and its module.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HeapRoot(pub [u8; 32]);
+
+impl HeapRoot {
+    /// Of a heap whose pages have this hash.
+    pub(crate) fn new(pages: PageHash, size_pages: u32, globals: &[u8], module: &[u8; 32]) -> HeapRoot {
+        Surroundings::new(size_pages, globals, module).root(pages)
+    }
+}
 
 impl fmt::Display for HeapRoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -150,7 +157,7 @@ impl HeapTree {
 
     /// The root of a heap with these pages.
     pub fn root(&self, size_pages: u32, globals: &[u8], module: &[u8; 32]) -> HeapRoot {
-        Surroundings::new(size_pages, globals, module).root(self.hash())
+        HeapRoot::new(self.hash(), size_pages, globals, module)
     }
 
     /// A proof that a page belongs to the heap.

@@ -18,12 +18,16 @@ use std::{
 
 use crate::{
     Error, HeapRoot, HeapTree, PageProof, PageSet,
+    group_tree::{Group, GroupTree},
     layer::{Found, Layer, LayerLocation, RunContent},
     page::{HEAP_PAGES_MAX, PAGE_BYTES, PageBytes, PageHash, PageNo, ZERO_PAGE},
     page_set::PageRun,
     plan::RestorePlan,
     store::PageStore,
 };
+
+/// Pages that may differ from a tree before it is not worth being updated.
+const CHANGED_MAX: u32 = 1 << 14;
 
 /// A heap at rest.
 #[derive(Clone, Debug)]
@@ -34,6 +38,17 @@ struct ImageInner {
     layers: Vec<Layer>,
     size_pages: u32,
     plan: OnceLock<RestorePlan>,
+    /// The tree of its heap root, once somebody asked for it.
+    groups: OnceLock<GroupTree>,
+    /// That of an image it comes from.
+    known: Option<Known>,
+}
+
+/// A tree, and the pages that may differ from it.
+#[derive(Clone, Debug)]
+struct Known {
+    groups: GroupTree,
+    changed: PageSet,
 }
 
 /// Consecutive pages of an image whose content comes from the same run of the same layer.
@@ -76,7 +91,24 @@ impl Image {
         assert!(size_pages <= HEAP_PAGES_MAX, "a heap is at most 4 GiB");
         let inside = |layer: &Layer| layer.runs().last().is_none_or(|run| run.end() <= size_pages);
         assert!(layers.iter().all(inside), "layers cover pages of the heap only");
-        Image(Arc::new(ImageInner { layers, size_pages, plan: OnceLock::new() }))
+        Image::with(layers, size_pages, None)
+    }
+
+    fn with(layers: Vec<Layer>, size_pages: u32, known: Option<Known>) -> Image {
+        let (plan, groups) = (OnceLock::new(), OnceLock::new());
+        Image(Arc::new(ImageInner { layers, size_pages, plan, groups, known }))
+    }
+
+    /// An image with other layers that differs from this one at most in these pages.
+    pub(crate) fn succeeded_by(&self, layers: Vec<Layer>, size_pages: u32, changed: &PageSet) -> Image {
+        let known = match (self.0.groups.get(), &self.0.known) {
+            (Some(groups), _) => Some(Known { groups: groups.clone(), changed: changed.clone() }),
+            (None, Some(known)) => {
+                Some(Known { groups: known.groups.clone(), changed: known.changed.union(changed) })
+            }
+            (None, None) => None,
+        };
+        Image::with(layers, size_pages, known.filter(|known| known.changed.len() <= CHANGED_MAX))
     }
 
     /// A heap of zeros.
@@ -111,7 +143,7 @@ impl Image {
         if size_pages == self.size_pages() {
             self.clone()
         } else {
-            Image::new(self.0.layers.clone(), size_pages)
+            self.succeeded_by(self.0.layers.clone(), size_pages, &PageSet::new())
         }
     }
 
@@ -140,7 +172,10 @@ impl Image {
     pub fn current(&self) -> Image {
         match self.0.layers.iter().any(|layer| layer.moved_to().is_some()) {
             false => self.clone(),
-            true => Image::new(self.0.layers.iter().map(Layer::current).collect(), self.0.size_pages),
+            true => {
+                let layers = self.0.layers.iter().map(Layer::current).collect();
+                self.succeeded_by(layers, self.0.size_pages, &PageSet::new())
+            }
         }
     }
 
@@ -221,13 +256,43 @@ impl Image {
     }
 
     /// The heap root: 32 bytes that name this content, with the vat's encoded globals and the hash of its
-    /// module.
+    /// module. Asked of an image whose predecessor was asked, it costs what changed in between.
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] if a layer's hashes do not match their checksum.
+    /// [`Error::Damaged`] if a layer's hashes do not match their checksum; [`Error::Missing`] or [`Error::Io`].
     pub fn root(&self, globals: &[u8], module: &[u8; 32]) -> Result<HeapRoot, Error> {
-        Ok(self.tree()?.root(self.size_pages(), globals, module))
+        Ok(HeapRoot::new(self.groups()?.hash(), self.size_pages(), globals, module))
+    }
+
+    fn groups(&self) -> Result<&GroupTree, Error> {
+        if let Some(groups) = self.0.groups.get() {
+            return Ok(groups);
+        }
+        let groups = match &self.0.known {
+            Some(Known { groups, changed }) => {
+                let changed: BTreeSet<Group> = changed.pages().map(Group::of).collect();
+                let hashed =
+                    changed.into_iter().map(|group| Ok((group, group.hash(|page| self.page_hash(page))?)));
+                groups.updated(&hashed.collect::<Result<Vec<_>, Error>>()?)
+            }
+            None => self.all_groups()?,
+        };
+        Ok(self.0.groups.get_or_init(|| groups))
+    }
+
+    fn all_groups(&self) -> Result<GroupTree, Error> {
+        let pages: Vec<(PageNo, PageHash)> = self.pages_nonzero()?.collect();
+        let mut groups = Vec::new();
+        for pages in pages.chunk_by(|(a, _), (b, _)| Group::of(*a) == Group::of(*b)) {
+            let hash_of = |page| match pages.binary_search_by_key(&page, |(page, _)| *page) {
+                Ok(found) => Ok::<_, Error>(pages[found].1),
+                Err(_) => Ok(PageHash::ZERO),
+            };
+            let group = Group::of(pages[0].0);
+            groups.push((group, group.hash(hash_of)?));
+        }
+        Ok(GroupTree::default().updated(&groups))
     }
 
     /// A proof that a page belongs to the heap root.
@@ -267,6 +332,16 @@ impl Image {
             }
         }
         Ok(())
+    }
+
+    /// Reads these pages and verifies them against their hashes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] names the first page whose bytes are not those that were written; [`Error::Missing`], [`Error::Io`].
+    pub fn verify(&self, pages: impl IntoIterator<Item = PageNo>) -> Result<(), Error> {
+        let mut bytes = ZERO_PAGE;
+        pages.into_iter().try_for_each(|page| self.read(page, &mut bytes))
     }
 
     /// Asks the kernel to bring the stored bytes of these pages into the page cache, without waiting: a vat's

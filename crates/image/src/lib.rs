@@ -61,6 +61,7 @@ mod error;
 #[cfg(any(test, feature = "fault-injection"))]
 pub mod fault;
 mod fault_context;
+mod group_tree;
 mod heap_root;
 mod image;
 mod layer;

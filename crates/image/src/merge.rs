@@ -27,7 +27,7 @@
 use std::io::IoSlice;
 
 use crate::{
-    DamagedPart, Error, Image, Layer, LayerKind, PageStore, RunContent,
+    DamagedPart, Error, Image, Layer, LayerKind, PageSet, PageStore, RunContent,
     layer::Found,
     page::{PageBytes, PageHash, PageNo, ZERO_PAGE, count_u32},
     store::LayerShape,
@@ -128,7 +128,7 @@ fn merge_from(store: &PageStore, image: &Image, lowest: usize) -> Result<Image, 
     if is_needed {
         layers.push(write(store, image.layers(), kind, &pages)?);
     }
-    Ok(Image::new(layers, image.size_pages()))
+    Ok(image.succeeded_by(layers, image.size_pages(), &PageSet::new()))
 }
 
 /// The pages that the layers from `lowest` on cover, as the topmost of them says.
