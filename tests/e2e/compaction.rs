@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use vat_abi::{CapData, Outcome};
-use vat_warehouse::{Compacted, VatName, VatOptions, Warehouse, WarehouseConfig};
+use vat_warehouse::{VatName, VatOptions, Warehouse, WarehouseConfig};
 
 use crate::scenario::{Listener, message};
 
@@ -59,7 +59,8 @@ fn lengths(warehouse: &Warehouse) -> Vec<u64> {
 
 /// Everything is there, and was brought back from snapshots that are current.
 fn assert_whole(warehouse: &Warehouse) {
-    assert_eq!(warehouse.scrub(|_, _| {}).unwrap().damaged, []);
+    let scrubbed = warehouse.scrub(|_, _| {}).unwrap();
+    assert!(scrubbed.is_clean(), "{scrubbed:?}");
     for n in 0..VATS {
         assert!(warehouse.verify(&name(n)).unwrap().verdict.is_identical(), "vat {n}");
     }
@@ -140,7 +141,6 @@ fn a_segment_with_a_damaged_layer_stays() {
     let damaged: Vec<_> = files().collect();
     let warehouse = open(dir.path());
     let compacted = warehouse.compact().unwrap();
-    assert_eq!(compacted, Compacted { left: compacted.left, ..Compacted::default() });
     assert!(compacted.left > 0);
     warehouse.checkpoint().unwrap();
     let kept = damaged.iter().filter(|file| file.exists()).count();

@@ -3,6 +3,7 @@
 mod compaction;
 mod fallback;
 mod faults;
+mod flipped;
 mod forks;
 mod guests;
 mod oracle;

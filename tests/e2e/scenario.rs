@@ -195,7 +195,7 @@ impl Scenario {
         assert!(verification.verdict.is_identical(), "replay from birth: {}", verification.verdict);
         assert_eq!(warehouse.stats().disagreements, 0, "the tracker missed a page");
         let scrubbed = warehouse.scrub(|_, _| {}).unwrap();
-        assert!(scrubbed.damaged.is_empty(), "at rest: {scrubbed:?}");
+        assert!(scrubbed.is_clean(), "at rest: {scrubbed:?}");
         let root = warehouse.root(&vat()).unwrap().1;
         self.observe(&warehouse, observed, root)
     }

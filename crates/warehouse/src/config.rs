@@ -22,6 +22,8 @@ pub struct WarehouseConfig {
     pub check_one_in: u64,
     /// Bytes of one segment of the page store: the unit in which disk space is given back.
     pub segment_bytes: u64,
+    /// Which pages of a heap are verified when it comes from the store.
+    pub verify: Verify,
     /// How heap images get into memory.
     pub restore: RestoreMethod,
     /// How changed pages are found.
@@ -42,6 +44,7 @@ impl Default for WarehouseConfig {
             recent_states_max: NonZeroUsize::new(4_096).expect("not zero"),
             check_one_in: 1_000,
             segment_bytes: 256 << 20,
+            verify: Verify::WorkingSet,
             restore: RestoreMethod::Map,
             tracking: Tracking::Best,
             code_cache: None,
@@ -59,6 +62,18 @@ pub enum Tracking {
     Pagemap,
     /// By comparing all pages with the image: works everywhere, costs as much as the heap is large.
     Compare,
+}
+
+/// Which pages of a heap are compared with their hashes when it comes from the store, where a disk may have changed them since. (What
+/// was in memory a moment ago is not verified. Scrubbing verifies all there is.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verify {
+    /// None: a restore costs the same whatever the heap's size and use.
+    Nothing,
+    /// Those that were touched when the vat was last in memory: about a microsecond each.
+    WorkingSet,
+    /// All: a restore costs as much as reading the heap.
+    Everything,
 }
 
 impl WarehouseConfig {

@@ -11,9 +11,10 @@
 
 use vat_abi::TranscriptEntry;
 use vat_engine::{CrankContext, HeapState, VatInstance, VatModule};
-use vat_image::FaultContext;
+use vat_image::{FaultContext, PageNo};
 use vat_storage::{ModuleHash, Position, VatId, VatRow, VatStatus};
 
+use crate::config::Verify;
 use crate::error::Error;
 use crate::options::KeptOptions;
 use crate::replay::{Divergence, replay_delivery};
@@ -140,16 +141,22 @@ impl Inner {
         }
     }
 
-    /// Restores what was just read from the store: its pages may be on disk only, and those that the vat will touch are
-    /// asked for at once.
+    /// Restores what was just read from the store: its pages may be on disk only. Those that the vat will touch are asked for at
+    /// once, and verified: what is mapped is not compared with anything later.
     fn restore_cold(
         &self,
         kept: &KeptOptions,
         module: &VatModule,
         saved: &Saved,
     ) -> Result<VatInstance, Error> {
-        saved.state.image.prefetch(&saved.touched);
+        let image = &saved.state.image;
+        image.prefetch(&saved.touched);
         self.counters.prefetched.add(saved.touched.len().into());
+        match self.config.verify {
+            Verify::Nothing => {}
+            Verify::WorkingSet => image.verify(saved.touched.pages())?,
+            Verify::Everything => image.verify((0..image.size_pages()).map(PageNo))?,
+        }
         self.restore(kept, module, &saved.state)
     }
 

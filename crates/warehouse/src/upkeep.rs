@@ -8,6 +8,7 @@ use vat_storage::LayerRow;
 
 use crate::error::Error;
 use crate::name::VatName;
+use crate::records::DamagedRecord;
 use crate::warehouse::Warehouse;
 
 /// What scrubbing found.
@@ -17,8 +18,19 @@ pub struct Scrubbed {
     pub layers: u64,
     /// Pages that were read and compared with their hashes.
     pub pages: u64,
-    /// What cannot be used any more.
+    /// Vats whose records were checked.
+    pub vats: u64,
+    /// Layers that cannot be used any more.
     pub damaged: Vec<DamagedLayer>,
+    /// Records that are not what was written.
+    pub records: Vec<DamagedRecord>,
+}
+
+impl Scrubbed {
+    /// Whether everything is as it was written.
+    pub fn is_clean(&self) -> bool {
+        self.damaged.is_empty() && self.records.is_empty()
+    }
 }
 
 /// A layer that cannot be read, or whose bytes are not what was written.
@@ -63,7 +75,8 @@ impl Warehouse {
         Ok(self.inner.snapshots.merge(vat)?)
     }
 
-    /// Reads everything at rest and compares it with its hashes. `progress` hears of layers read so far, of how many.
+    /// Reads everything at rest and compares it with its hashes: heap images, modules, transcripts, vat storage. `progress` hears of
+    /// layers read so far, of how many.
     ///
     /// # Errors
     /// If the store itself cannot be read. What is damaged is reported, not an error.
@@ -87,6 +100,7 @@ impl Warehouse {
             scrubbed.layers += 1;
             progress(scrubbed.layers, live.len() as u64);
         }
+        (scrubbed.vats, scrubbed.records) = inner.scrub_records()?;
         Ok(scrubbed)
     }
 

@@ -63,6 +63,13 @@ pub enum StateDifference {
     },
     /// A mutable global differs.
     Globals,
+    /// Vat storage does not hold what the recorded syscalls wrote.
+    Storage {
+        /// The first key that differs.
+        key: String,
+        /// Keys that differ, this one included.
+        keys: usize,
+    },
 }
 
 impl Verdict {
@@ -85,6 +92,9 @@ impl fmt::Display for Verdict {
                 "different: {pages} pages, first at address {address:#x} (stored {stored:#04x}, replayed {replayed:#04x})"
             ),
             Verdict::StateDiffers(StateDifference::Globals) => f.write_str("different: globals"),
+            Verdict::StateDiffers(StateDifference::Storage { key, keys }) => {
+                write!(f, "different: {keys} keys of vat storage, first {key:?}")
+            }
         }
     }
 }
@@ -118,6 +128,14 @@ impl Inner {
         }
         verification.heap_bytes = resident.instance.heap().len() as u64;
         verification.verdict = compare(&mut resident.instance, &mut replayed);
+        if verification.verdict.is_identical() {
+            self.storage.verify_spans(vat)?;
+            let keys = self.differing_keys(&row)?;
+            if let Some(key) = keys.first() {
+                let difference = StateDifference::Storage { key: key.clone(), keys: keys.len() };
+                verification.verdict = Verdict::StateDiffers(difference);
+            }
+        }
         Ok(verification)
     }
 }

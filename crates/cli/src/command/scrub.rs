@@ -1,12 +1,13 @@
-//! `vats scrub`: reads all heap images at rest and compares every page with its hash.
+//! `vats scrub`: reads everything at rest and compares it with its hashes.
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
-use vat_warehouse::DamagedLayer;
+use vat_warehouse::{DamagedLayer, DamagedRecord};
 
 use crate::context::Context;
 use crate::progress;
 use crate::table::{counted, grouped};
+use crate::terminal::one_line;
 
 pub(super) fn run(context: &Context) -> Result<()> {
     let warehouse = context.open()?;
@@ -17,8 +18,15 @@ pub(super) fn run(context: &Context) -> Result<()> {
     })?;
     drop(bar);
     let damaged = &scrubbed.damaged;
-    let mut text =
-        format!("read {} pages in {}", grouped(scrubbed.pages), counted(scrubbed.layers, "layer", "layers"));
+    let mut text = format!(
+        "read {} pages in {}, and the records of {}",
+        grouped(scrubbed.pages),
+        counted(scrubbed.layers, "layer", "layers"),
+        counted(scrubbed.vats, "vat", "vats")
+    );
+    for record in &scrubbed.records {
+        text.push_str(&format!("\ndamaged: {}", describe_record(record)));
+    }
     for layer in damaged {
         text.push_str(&format!("\ndamaged: {}", describe(layer)));
     }
@@ -26,6 +34,8 @@ pub(super) fn run(context: &Context) -> Result<()> {
         json!({
             "layers": scrubbed.layers,
             "pages": scrubbed.pages,
+            "vats": scrubbed.vats,
+            "records": scrubbed.records.iter().map(|record| json!({ "vat": record.vat, "what": record.what })).collect::<Vec<_>>(),
             "damaged": damaged.iter().map(layer_json).collect::<Vec<_>>(),
         })
     };
@@ -36,7 +46,20 @@ pub(super) fn run(context: &Context) -> Result<()> {
             counted(damaged.len() as u64, "layer", "layers")
         );
     }
+    if !scrubbed.records.is_empty() {
+        bail!(
+            "{} of the store not as written; restore it from a backup or an export",
+            counted(scrubbed.records.len() as u64, "record is", "records are")
+        );
+    }
     Ok(())
+}
+
+fn describe_record(record: &DamagedRecord) -> String {
+    match &record.vat {
+        Some(vat) => one_line(format!("{vat}: {}", record.what)),
+        None => one_line(&record.what),
+    }
 }
 
 fn describe(layer: &DamagedLayer) -> String {

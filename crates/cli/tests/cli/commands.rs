@@ -472,11 +472,11 @@ fn forks_roots_and_upkeep() {
           resolve p-62 fulfilled #2 -> ok
           = ok, N computrons, at TIME
         $ vats scrub
-        read 2 pages in 2 layers
+        read 2 pages in 2 layers, and the records of 2 vats
         $ vats compact
         removed 0 segments, wrote 0 layers again, gave 0 bytes back
         $ vats scrub
-        read 2 pages in 2 layers
+        read 2 pages in 2 layers, and the records of 2 vats
         $ vats replay
         identical: 2 of 2 vats (6 deliveries replayed, 128.0 KiB of heap compared)
     "#]]);

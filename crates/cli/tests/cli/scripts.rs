@@ -61,7 +61,7 @@ fn the_keys_are_part_of_the_interface() {
             "{data, deliveries, garbage_bytes, layer_bytes, layers, log_bytes, module_bytes, modules, page_store_bytes, snapshots, spans, storage_keys, store_bytes, vats_alive, vats_quarantined, vats_terminated}"
         ],
     );
-    check(&["scrub"], expect!["{damaged: [], layers, pages}"]);
+    check(&["scrub"], expect!["{damaged: [], layers, pages, records: [], vats}"]);
     check(&["compact"], expect!["{freed_bytes, layers, left, segments}"]);
     check(&["terminate", "alice"], expect!["{reason, vat}"]);
 }
