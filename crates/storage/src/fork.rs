@@ -62,7 +62,7 @@ impl Storage {
     ///
     /// [`Error::Damaged`], [`Error::Io`], [`Error::Poisoned`].
     pub fn origin(&self, vat: VatId) -> Result<Option<Origin>> {
-        self.read("look up a fork", |session| Ok(origin(&session.connection, vat)?))
+        self.read_beside("look up a fork", |session| Ok(origin(&session.connection, vat)?))
     }
 }
 

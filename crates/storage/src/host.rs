@@ -12,7 +12,7 @@ impl Storage {
     ///
     /// [`Error::Damaged`](crate::Error::Damaged), [`Error::Io`](crate::Error::Io), [`Error::Poisoned`](crate::Error::Poisoned).
     pub fn host_get(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        self.read("read host metadata", |session| {
+        self.read_beside("read host metadata", |session| {
             let mut statement = session.connection.prepare_cached("SELECT value FROM host WHERE key = ?")?;
             Ok(statement.query_row([key], |row| row.get(0)).optional()?)
         })

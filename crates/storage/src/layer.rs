@@ -64,7 +64,7 @@ impl Storage {
     ///
     /// [`Error::Unknown`]; [`Error::Damaged`], [`Error::Io`], [`Error::Poisoned`].
     pub fn layer(&self, id: LayerId) -> Result<LayerRow> {
-        self.read("look up a layer", |session| {
+        self.read_beside("look up a layer", |session| {
             let mut statement = session
                 .connection
                 .prepare_cached("SELECT id, segment, offset, bytes FROM layers WHERE id = ?")?;
@@ -79,7 +79,7 @@ impl Storage {
     ///
     /// [`Error::Damaged`], [`Error::Io`], [`Error::Poisoned`].
     pub fn live_layers(&self) -> Result<Vec<LayerRow>> {
-        self.read("list live layers", |session| {
+        self.read_beside("list live layers", |session| {
             let mut statement = session.connection.prepare_cached(
                 "SELECT id, segment, offset, bytes FROM layers \
                  WHERE id IN (SELECT layer FROM snapshot_layers UNION SELECT layer FROM module_layers) \
@@ -95,7 +95,7 @@ impl Storage {
     ///
     /// [`Error::Damaged`], [`Error::Io`], [`Error::Poisoned`].
     pub fn vats_of_layer(&self, id: LayerId) -> Result<Vec<VatId>> {
-        self.read("list the vats of a layer", |session| {
+        self.read_beside("list the vats of a layer", |session| {
             let mut statement = session
                 .connection
                 .prepare_cached("SELECT DISTINCT vat FROM snapshot_layers WHERE layer = ? ORDER BY vat")?;

@@ -17,6 +17,8 @@
 //! - [`Storage::commit`] is the only commit. What was written since the last one is visible to reads through the same
 //!   [`Storage`], and is gone if the process stops first.
 //! - Each writing call happens whole or not at all, also within the open transaction.
+//! - Cranks are kept in memory until somebody needs them in SQLite: a commit, a read that must see them, a full buffer. Nobody
+//!   can tell, but that SQLite's own failures may strike later, and then stop the storage.
 //! - After a write or commit that failed for a reason outside the caller's control (disk full, input/output, damage)
 //!   the storage is *poisoned*: the open transaction is undone and every further call is refused until the store is
 //!   opened again. Memory that ran ahead of the disk must not be trusted.
@@ -27,6 +29,7 @@
 
 #![forbid(unsafe_code)]
 
+mod buffer;
 mod error;
 mod fork;
 mod host;

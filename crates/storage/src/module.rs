@@ -59,7 +59,7 @@ impl Storage {
     ///
     /// [`Error::Unknown`]; [`Error::Damaged`] if the bytes do not have the hash; [`Error::Io`], [`Error::Poisoned`].
     pub fn module(&self, hash: ModuleHash) -> Result<Vec<u8>> {
-        let wasm: Vec<u8> = self.read("read a module", |session| {
+        let wasm: Vec<u8> = self.read_beside("read a module", |session| {
             let mut statement =
                 session.connection.prepare_cached("SELECT wasm FROM modules WHERE hash = ?")?;
             let wasm = statement.query_row([hash.0], |row| row.get(0)).optional()?;
@@ -77,7 +77,7 @@ impl Storage {
     ///
     /// [`Error::Damaged`], [`Error::Io`], [`Error::Poisoned`].
     pub fn module_by_name(&self, name: &str) -> Result<Option<ModuleHash>> {
-        self.read("look up a module", |session| Ok(hash_of(&session.connection, name)?))
+        self.read_beside("look up a module", |session| Ok(hash_of(&session.connection, name)?))
     }
 
     /// A module's names, size and birth image.
@@ -86,7 +86,7 @@ impl Storage {
     ///
     /// [`Error::Unknown`]; [`Error::Damaged`], [`Error::Io`], [`Error::Poisoned`].
     pub fn module_row(&self, hash: ModuleHash) -> Result<ModuleRow> {
-        self.read("look up a module", |session| module_row(&session.connection, hash))
+        self.read_beside("look up a module", |session| module_row(&session.connection, hash))
     }
 
     /// All modules, ordered by hash.
@@ -95,7 +95,7 @@ impl Storage {
     ///
     /// [`Error::Damaged`], [`Error::Io`], [`Error::Poisoned`].
     pub fn modules(&self) -> Result<Vec<ModuleRow>> {
-        self.read("list modules", |session| {
+        self.read_beside("list modules", |session| {
             let connection = &session.connection;
             let hashes = connection
                 .prepare_cached("SELECT hash FROM modules ORDER BY hash")?

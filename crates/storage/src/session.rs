@@ -10,7 +10,9 @@
 //!                                             poisoned: rolled back, everything refused
 //! ```
 //!
-//! Invariant: `open_spans` says what a query of `spans` would, committed or not; it is emptied whenever something is undone.
+//! Invariants: `open_spans` says what a query of `spans` would, committed or not; it is emptied whenever something is undone.
+//! While `buffer` holds cranks, a transaction is open. Every operation finds them written, unless it says that it does not
+//! depend on them ([`Session::read_beside`], [`Session::write_checked`]) or reads `buffer` itself.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::Result;
+use crate::buffer::CrankBuffer;
 use crate::error::{Error, Fault};
 use crate::id::VatId;
 use crate::schema;
@@ -57,6 +60,7 @@ impl Access {
 pub(crate) struct Session {
     pub(crate) connection: Connection,
     pub(crate) open_spans: LruCache<VatId, OpenSpan>,
+    pub(crate) buffer: CrankBuffer,
     path: PathBuf,
     access: Access,
     poisoned: Option<String>,
@@ -87,11 +91,35 @@ impl Session {
         let connection = open().map_err(|fault| fault.into_error(ATTEMPT, path))?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         let open_spans = LruCache::new(OPEN_SPANS_MAX);
-        Ok(Session { connection, open_spans, path: path.to_owned(), access, poisoned: None })
+        let buffer = CrankBuffer::default();
+        Ok(Session { connection, open_spans, buffer, path: path.to_owned(), access, poisoned: None })
     }
 
     /// Runs a query; sees what was written and not yet committed.
     pub(crate) fn read<T>(
+        &mut self,
+        attempt: &'static str,
+        operation: impl FnOnce(&mut Session) -> std::result::Result<T, Fault>,
+    ) -> Result<T> {
+        self.flush()?;
+        self.read_beside(attempt, operation)
+    }
+
+    /// Runs a query about one vat; sees its cranks, and may not see those of others.
+    pub(crate) fn read_vat<T>(
+        &mut self,
+        attempt: &'static str,
+        vat: VatId,
+        operation: impl FnOnce(&mut Session) -> std::result::Result<T, Fault>,
+    ) -> Result<T> {
+        if self.buffer.holds(vat) {
+            self.flush()?;
+        }
+        self.read_beside(attempt, operation)
+    }
+
+    /// Runs a query that needs no buffered crank in SQLite.
+    pub(crate) fn read_beside<T>(
         &mut self,
         attempt: &'static str,
         operation: impl FnOnce(&mut Session) -> std::result::Result<T, Fault>,
@@ -114,6 +142,7 @@ impl Session {
         operation: impl FnOnce(&mut Session) -> std::result::Result<T, Fault>,
     ) -> Result<T> {
         self.check_writable()?;
+        self.flush()?;
         self.begin()
             .and_then(|()| self.run("SAVEPOINT operation"))
             .map_err(|error| Error::from_sqlite(attempt, &self.path, error))?;
@@ -127,6 +156,8 @@ impl Session {
     /// Runs an operation that finds the caller's mistakes before its first write. It needs no savepoint, which would take a
     /// quarter of the time of a crank (SQLite copies each page that it touches). Once something is written, any failure
     /// stops the storage, and the half-done operation goes with the transaction.
+    ///
+    /// Buffered cranks stay in the buffer: nothing that is written this way touches what cranks write.
     pub(crate) fn write_checked<T>(
         &mut self,
         attempt: &'static str,
@@ -145,12 +176,24 @@ impl Session {
 
     /// Makes everything written so far durable; nothing to do if nothing was.
     pub(crate) fn commit(&mut self) -> Result<()> {
-        self.check()?;
+        self.flush()?;
         if self.connection.is_autocommit() {
             return Ok(());
         }
         self.run("COMMIT").map_err(|error| {
             let error = Error::from_sqlite("commit", &self.path, error);
+            self.poison(error)
+        })
+    }
+
+    /// Writes the buffered cranks. They were accepted, so that a failure stops the storage, whatever its reason.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        self.check()?;
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.write_buffer().map_err(|fault| {
+            let error = fault.into_error("write cranks", &self.path);
             self.poison(error)
         })
     }
@@ -200,6 +243,7 @@ impl Session {
         tracing::error!(path = %self.path.display(), %error, "storage stopped after a failed write");
         self.poisoned = Some(error.to_string());
         self.open_spans.clear();
+        self.buffer.clear();
         // SQLite may have rolled back by itself; if this fails too, closing the connection does the same.
         let _ = self.run("ROLLBACK");
         error

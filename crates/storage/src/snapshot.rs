@@ -107,7 +107,7 @@ impl Storage {
     ///
     /// As [`snapshots`](Storage::snapshots).
     pub fn newest_snapshots(&self, vat: VatId, limit: usize) -> Result<Vec<SnapshotRow>> {
-        self.read("list snapshots", |session| {
+        self.read_beside("list snapshots", |session| {
             let mut statement = session.connection.prepare_cached(
                 "SELECT position, incarnation, image, root FROM snapshots WHERE vat = ? ORDER BY position DESC LIMIT ?",
             )?;
@@ -145,7 +145,7 @@ pub(crate) fn delete(
 /// Everything about a new snapshot that could be the caller's mistake.
 fn check(session: &mut Session, snapshot: &NewSnapshot<'_>) -> std::result::Result<(), Fault> {
     let NewSnapshot { vat, position, image, layers, .. } = *snapshot;
-    let next = session.open_span(vat)?.end;
+    let next = session.next_position(vat)?;
     if position > next {
         let reason = format!("vat {vat} is at position {next}, the snapshot at {position}");
         return Err(Error::Refused { attempt: KEEP, reason }.into());

@@ -113,7 +113,7 @@ impl Storage {
     ///
     /// [`Error::Damaged`], [`Error::Io`], [`Error::Poisoned`].
     pub fn spans(&self, vat: VatId) -> Result<Vec<SpanRow>> {
-        self.read("list spans", |session| Ok(spans(&session.connection, vat)?))
+        self.read_vat("list spans", vat, |session| Ok(spans(&session.connection, vat)?))
     }
 
     /// Closes the open span of `vat` and opens the next one; `None` if the open span is empty, and stays open.
@@ -155,7 +155,7 @@ impl Storage {
 }
 
 impl Session {
-    /// The open span of `vat`, from memory or from its row.
+    /// The open span of `vat` without buffered cranks, from memory or from its row.
     pub(crate) fn open_span(&mut self, vat: VatId) -> std::result::Result<OpenSpan, Fault> {
         if let Some(span) = self.open_spans.get(&vat) {
             return Ok(*span);
@@ -172,6 +172,14 @@ impl Session {
             .ok_or_else(|| Error::unknown(Kind::Vat, vat))?;
         self.open_spans.put(vat, span);
         Ok(span)
+    }
+
+    /// Position of the next crank of `vat`, buffered ones included.
+    pub(crate) fn next_position(&mut self, vat: VatId) -> std::result::Result<Position, Fault> {
+        match self.buffer.next_position(vat) {
+            Some(next) => Ok(next),
+            None => Ok(self.open_span(vat)?.end),
+        }
     }
 
     /// Closes `span`, the open one of `vat`, and opens the next; returns the incarnation of the closed one.

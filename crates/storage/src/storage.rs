@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use crate::Result;
 use crate::error::{Error, Fault};
+use crate::id::VatId;
 use crate::lock::Lock;
 use crate::session::{Access, Session};
 
@@ -89,6 +90,23 @@ impl Storage {
         self.with(|session| session.read(attempt, operation))
     }
 
+    pub(crate) fn read_vat<T>(
+        &self,
+        attempt: &'static str,
+        vat: VatId,
+        operation: impl FnOnce(&mut Session) -> std::result::Result<T, Fault>,
+    ) -> Result<T> {
+        self.with(|session| session.read_vat(attempt, vat, operation))
+    }
+
+    pub(crate) fn read_beside<T>(
+        &self,
+        attempt: &'static str,
+        operation: impl FnOnce(&mut Session) -> std::result::Result<T, Fault>,
+    ) -> Result<T> {
+        self.with(|session| session.read_beside(attempt, operation))
+    }
+
     pub(crate) fn write<T>(
         &self,
         attempt: &'static str,
@@ -105,7 +123,7 @@ impl Storage {
         self.with(|session| session.write_checked(attempt, operation))
     }
 
-    fn with<T>(&self, operation: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
+    pub(crate) fn with<T>(&self, operation: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
         // A panic inside an operation leaves its savepoint open: as bad as a failed write.
         let mut session = self
             .session

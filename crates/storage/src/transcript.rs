@@ -5,16 +5,15 @@
 
 use std::collections::VecDeque;
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use crate::Result;
 use crate::error::{Error, Fault};
 use crate::fork;
 use crate::id::{Position, VatId};
 use crate::session::Session;
-use crate::span::OpenSpan;
 use crate::storage::Storage;
-use crate::vatstore::{VatstoreWrite, apply};
+use crate::vatstore::VatstoreWrite;
 
 /// The longest entry, vat storage key or value, or image descriptor, in bytes: about half of what SQLite takes in one row.
 pub const VALUE_BYTES_MAX: usize = 1 << 29;
@@ -44,7 +43,13 @@ impl Storage {
     /// [`Error::Unknown`] for a vat that is unknown or terminated; [`Error::TooLarge`] above [`VALUE_BYTES_MAX`];
     /// [`Error::Full`], [`Error::Io`], [`Error::Poisoned`].
     pub fn append_crank(&self, crank: &CrankRecord<'_>) -> Result<Position> {
-        self.write_checked(APPEND, |session| append(session, crank))
+        self.with(|session| {
+            let position = session.write_checked(APPEND, |session| append(session, crank))?;
+            if session.buffer.is_full() {
+                session.flush()?;
+            }
+            Ok(position)
+        })
     }
 
     /// The entries of `vat` at `from` and after, before `to` or the newest, oldest first.
@@ -65,26 +70,14 @@ impl Storage {
     }
 }
 
+/// Finds the caller's mistakes, and buffers the rest. The transaction is open: see `Session::write_checked`.
 fn append(session: &mut Session, crank: &CrankRecord<'_>) -> std::result::Result<Position, Fault> {
-    let vat = crank.vat;
-    // Both checks come before the first write: see `Session::write_checked`.
-    let OpenSpan { start, end: position, hash } = session.open_span(vat)?;
     let texts = crank.vatstore.iter().flat_map(|(key, value)| [key.len(), value.map_or(0, str::len)]);
     if texts.chain([crank.entry.len()]).any(|bytes| bytes > VALUE_BYTES_MAX) {
         return Err(Error::TooLarge { attempt: APPEND }.into());
     }
-    let grown = OpenSpan { start, end: position.next(), hash: hash.extended(crank.entry) };
-    session
-        .connection
-        .prepare_cached("INSERT INTO transcript (vat, position, entry) VALUES (?, ?, ?)")?
-        .execute(params![vat.0, position.0, crank.entry])?;
-    session
-        .connection
-        .prepare_cached("UPDATE spans SET end_position = ?, hash = ? WHERE vat = ? AND start_position = ?")?
-        .execute(params![grown.end.0, grown.hash.as_str(), vat.0, start.0])?;
-    apply(&session.connection, vat, crank.vatstore)?;
-    session.open_spans.put(vat, grown);
-    Ok(position)
+    let span = session.open_span(crank.vat)?;
+    Ok(session.buffer.add(crank, span))
 }
 
 /// Iterator over a vat's entries; see [`Storage::entries`].
@@ -117,7 +110,7 @@ impl Iterator for Entries<'_> {
 impl Entries<'_> {
     fn fetch(&mut self) -> Result<()> {
         let (vat, from) = (self.vat, self.next);
-        let (chunk, end) = self.storage.read("read a transcript", |session| {
+        let (chunk, end) = self.storage.read_vat("read a transcript", vat, |session| {
             let end = end_position(&session.connection, vat)?.min(self.to);
             let (holder, holder_end) = fork::holder(&session.connection, vat, from, end)?;
             Ok((chunk(&session.connection, holder, from, holder_end)?, end))

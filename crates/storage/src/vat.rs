@@ -96,13 +96,14 @@ impl Storage {
     ///
     /// [`Error::Unknown`]; [`Error::Damaged`], [`Error::Io`], [`Error::Poisoned`].
     pub fn vat(&self, id: VatId) -> Result<VatRow> {
-        self.read("look up a vat", |session| {
+        self.read_beside("look up a vat", |session| {
             let row = session
                 .connection
                 .prepare_cached(select_vats!("WHERE id = ?"))?
                 .query_row([id.0], vat_row)
                 .optional()?;
-            row.ok_or_else(|| Error::unknown(Kind::Vat, id).into())
+            let row = row.ok_or_else(|| Error::unknown(Kind::Vat, id))?;
+            Ok(with_buffered(session, row))
         })
     }
 
@@ -112,7 +113,9 @@ impl Storage {
     ///
     /// [`Error::Damaged`], [`Error::Io`], [`Error::Poisoned`].
     pub fn vat_by_name(&self, name: &str) -> Result<Option<VatRow>> {
-        self.read("look up a vat", |session| Ok(by_name(&session.connection, name)?))
+        self.read_beside("look up a vat", |session| {
+            Ok(by_name(&session.connection, name)?.map(|row| with_buffered(session, row)))
+        })
     }
 
     /// At most `limit` vats with ids above `after`, in the order of their ids, terminated ones too. Start with `VatId(0)`.
@@ -121,11 +124,12 @@ impl Storage {
     ///
     /// [`Error::Damaged`], [`Error::Io`], [`Error::Poisoned`].
     pub fn vats_after(&self, after: VatId, limit: usize) -> Result<Vec<VatRow>> {
-        self.read("list vats", |session| {
+        self.read_beside("list vats", |session| {
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             let mut statement =
                 session.connection.prepare_cached(select_vats!("WHERE id > ? ORDER BY id LIMIT ?"))?;
-            Ok(statement.query_map(params![after.0, limit], vat_row)?.collect::<rusqlite::Result<_>>()?)
+            let rows = statement.query_map(params![after.0, limit], vat_row)?;
+            Ok(rows.map(|row| row.map(|row| with_buffered(session, row))).collect::<rusqlite::Result<_>>()?)
         })
     }
 
@@ -180,6 +184,12 @@ impl Storage {
             Ok(incarnation)
         })
     }
+}
+
+/// The row as it will be when the buffered cranks are written.
+fn with_buffered(session: &Session, row: VatRow) -> VatRow {
+    let next_position = session.buffer.next_position(row.id).unwrap_or(row.next_position);
+    VatRow { next_position, ..row }
 }
 
 pub(crate) fn set_status(

@@ -1,6 +1,6 @@
 //! Vat storage: the keys and values that vats keep outside their heaps.
 //!
-//! Written only as part of a crank ([`Storage::append_crank`]). Keys are ordered by their UTF-8 bytes, in every locale.
+//! Written only as part of a crank ([`Storage::append_crank`]); read through the buffer of cranks. Keys are ordered by their UTF-8 bytes, in every locale.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -18,7 +18,10 @@ impl Storage {
     ///
     /// [`Error::Damaged`](crate::Error::Damaged), [`Error::Io`](crate::Error::Io), [`Error::Poisoned`](crate::Error::Poisoned).
     pub fn vatstore_get(&self, vat: VatId, key: &str) -> Result<Option<String>> {
-        self.read("read vat storage", |session| {
+        self.read_beside("read vat storage", |session| {
+            if let Some(written) = session.buffer.written(vat, key) {
+                return Ok(written.clone());
+            }
             let mut statement =
                 session.connection.prepare_cached("SELECT value FROM vatstore WHERE vat = ? AND key = ?")?;
             Ok(statement.query_row(params![vat.0, key], |row| row.get(0)).optional()?)
@@ -31,12 +34,20 @@ impl Storage {
     ///
     /// As [`vatstore_get`](Storage::vatstore_get).
     pub fn vatstore_next_key(&self, vat: VatId, prior: &str) -> Result<Option<String>> {
-        self.read("read vat storage", |session| {
-            let mut statement = session
-                .connection
-                .prepare_cached("SELECT key FROM vatstore WHERE vat = ? AND key > ? ORDER BY key LIMIT 1")?;
-            Ok(statement.query_row(params![vat.0, prior], |row| row.get(0)).optional()?)
-        })
+        let next = self.read_beside("read vat storage", |session| {
+            let stored = stored_next_key(&session.connection, vat, prior)?;
+            let deleted =
+                stored.as_deref().is_some_and(|key| session.buffer.written(vat, key) == Some(&None));
+            let written = session.buffer.next_key(vat, prior).map(str::to_owned);
+            Ok(if deleted { None } else { Some([written, stored].into_iter().flatten().min()) })
+        })?;
+        match next {
+            Some(key) => Ok(key),
+            // Behind a deleted key there may be many more of them: let SQLite forget them all at once.
+            None => self.read_vat("read vat storage", vat, |session| {
+                Ok(stored_next_key(&session.connection, vat, prior)?)
+            }),
+        }
     }
 
     /// How many keys `vat` has. Takes time in proportion.
@@ -45,7 +56,7 @@ impl Storage {
     ///
     /// As [`vatstore_get`](Storage::vatstore_get).
     pub fn vatstore_len(&self, vat: VatId) -> Result<u64> {
-        self.read("count vat storage", |session| {
+        self.read_vat("count vat storage", vat, |session| {
             let mut statement =
                 session.connection.prepare_cached("SELECT count(*) FROM vatstore WHERE vat = ?")?;
             Ok(statement.query_row([vat.0], |row| row.get(0))?)
@@ -53,20 +64,9 @@ impl Storage {
     }
 }
 
-pub(crate) fn apply(
-    connection: &Connection,
-    vat: VatId,
-    writes: &[VatstoreWrite<'_>],
-) -> rusqlite::Result<()> {
-    for (key, value) in writes {
-        match value {
-            Some(value) => connection
-                .prepare_cached("INSERT OR REPLACE INTO vatstore (vat, key, value) VALUES (?, ?, ?)")?
-                .execute(params![vat.0, key, value])?,
-            None => connection
-                .prepare_cached("DELETE FROM vatstore WHERE vat = ? AND key = ?")?
-                .execute(params![vat.0, key])?,
-        };
-    }
-    Ok(())
+fn stored_next_key(connection: &Connection, vat: VatId, prior: &str) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached("SELECT key FROM vatstore WHERE vat = ? AND key > ? ORDER BY key LIMIT 1")?
+        .query_row(params![vat.0, prior], |row| row.get(0))
+        .optional()
 }

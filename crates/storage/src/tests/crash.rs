@@ -71,13 +71,15 @@ fn a_crash_after_any_step_leaves_the_last_commit() {
     for (number, step) in STEPS.iter().enumerate() {
         let before = changes();
         step(&scratch);
+        let crashed = after_crash(scratch.dir.path());
         if changes() == before {
             committed = dump(&scratch.storage);
         } else {
             uncommitted_steps += 1;
             assert_ne!(dump(&scratch.storage), committed, "step {number} leaves something to commit");
         }
-        assert_eq!(after_crash(scratch.dir.path()), committed, "after step {number}");
+        assert_eq!(crashed, committed, "after step {number}");
+        assert_eq!(after_crash(scratch.dir.path()), committed, "after step {number}, cranks written");
     }
     assert_eq!(uncommitted_steps, 10);
 }

@@ -2,6 +2,7 @@
 //!
 //! Each file is one question. A store is dumped as text ([`dump`]) where two of them are to be the same.
 
+mod buffer;
 mod cranks;
 mod crash;
 mod failures;
