@@ -12,3 +12,4 @@ mod residency;
 mod scenario;
 mod swingset;
 mod tidy;
+mod travel;

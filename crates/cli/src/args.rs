@@ -71,6 +71,12 @@ pub(crate) enum Command {
     Transcript(Transcript),
     /// Replay vats from birth beside their stored state, and compare syscalls, outcomes, computrons and heap bytes
     Replay(Replay),
+    /// Let a quarantined vat take deliveries again, once its replay goes as recorded
+    Release(Release),
+    /// Look at a vat as it was after one of its deliveries, or ask it something; nothing of it is kept
+    At(At),
+    /// Show which pages, globals and storage keys differ between a vat after one delivery and after another
+    Diff(Diff),
     /// Count what the data directory holds
     Stats,
     /// Read all heap images at rest, and compare every page with its hash
@@ -185,6 +191,48 @@ pub(crate) struct Replay {
     /// Replay this many vats at the same time; as many as there are processors if left out
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
+}
+
+/// `vats release`
+#[derive(Debug, Args)]
+pub(crate) struct Release {
+    /// The vat
+    pub(crate) vat: VatName,
+    /// Do not replay it first
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// `vats at`
+#[derive(Debug, Args)]
+pub(crate) struct At {
+    /// The vat
+    pub(crate) vat: VatName,
+    /// The delivery after which to look, as `vats transcript` numbers them
+    pub(crate) position: u64,
+    /// Send this message to it as it was then, and print what it answers
+    #[arg(long, value_name = "METHOD")]
+    pub(crate) send: Option<String>,
+    /// The arguments, a JSON array such as '[1,"two"]'
+    #[arg(default_value = "[]", value_parser = parse_array, requires = "send")]
+    pub(crate) args: Arguments,
+    /// Write its heap to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dump: Option<PathBuf>,
+    /// Show its storage
+    #[arg(long, conflicts_with = "send")]
+    pub(crate) keys: bool,
+}
+
+/// `vats diff`
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The vat
+    pub(crate) vat: VatName,
+    /// A delivery
+    pub(crate) a: u64,
+    /// Another delivery
+    pub(crate) b: u64,
 }
 
 /// `vats terminate`

@@ -1,13 +1,16 @@
 //! The subcommands, each in the module of its name.
 
+mod at;
 mod compact;
 mod completions;
 mod create;
+mod diff;
 mod evict;
 mod fork;
 mod init;
 mod install;
 mod list;
+mod release;
 mod replay;
 mod root;
 mod scrub;
@@ -40,6 +43,9 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
         Command::Evict(args) => evict::run(context, args),
         Command::Transcript(args) => transcript::run(context, args),
         Command::Replay(args) => replay::run(context, args),
+        Command::Release(args) => release::run(context, args),
+        Command::At(args) => at::run(context, args),
+        Command::Diff(args) => diff::run(context, args),
         Command::Stats => stats::run(context),
         Command::Scrub => scrub::run(context),
         Command::Compact => compact::run(context),

@@ -43,6 +43,24 @@ pub enum Error {
         /// The evidence.
         divergence: Box<Divergence>,
     },
+    /// A replay differs from the transcript; nothing was changed because of it.
+    #[error("the replay of vat {vat} differs from its transcript at {divergence}")]
+    ReplayDiffers {
+        /// Its name.
+        vat: String,
+        /// The evidence.
+        divergence: Box<Divergence>,
+    },
+    /// The vat has had no such delivery.
+    #[error("the vat {vat} has had no delivery {position}; its deliveries are 0 to {last}", last = deliveries.saturating_sub(1))]
+    NoSuchPosition {
+        /// Its name.
+        vat: String,
+        /// The position that was asked for.
+        position: u64,
+        /// Deliveries it has had.
+        deliveries: u64,
+    },
     /// What is stored of a vat contradicts itself.
     #[error("the stored state of vat {vat} is damaged: {what}")]
     Damaged {

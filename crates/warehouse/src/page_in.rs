@@ -143,7 +143,7 @@ impl Inner {
 
     /// Restores what was just read from the store: its pages may be on disk only. Those that the vat will touch are asked for at
     /// once, and verified: what is mapped is not compared with anything later.
-    fn restore_cold(
+    pub(crate) fn restore_cold(
         &self,
         kept: &KeptOptions,
         module: &VatModule,
@@ -169,13 +169,13 @@ impl Inner {
         Ok(VatInstance::restore(&self.engine, module, kept.options.memory_pages_max, state)?)
     }
 
-    fn fall_back(&self, row: &VatRow, position: u64, error: &dyn std::fmt::Display) {
+    pub(crate) fn fall_back(&self, row: &VatRow, position: u64, error: &dyn std::fmt::Display) {
         self.counters.fallbacks.add(1);
         tracing::warn!(vat = %row.name, position, %error, "a snapshot cannot be used; falling back to an older state");
     }
 
     /// Replays the deliveries `from..to`.
-    fn replay(
+    pub(crate) fn replay(
         &self,
         row: &VatRow,
         kept: &KeptOptions,

@@ -11,26 +11,59 @@ use vat_abi::{LogLevel, Syscall, SyscallResult};
 use vat_engine::{SyscallHandler, SyscallVerdict};
 use vat_storage::{Storage, VatId};
 
+use crate::records::Keys;
+
 /// What a delivery wrote to the vat's storage: key ↦ new value, or `None` for a deletion.
 pub(crate) type Writes = BTreeMap<String, Option<String>>;
 
+/// What the vat's storage held before the delivery.
+#[derive(Debug, Clone)]
+pub(crate) enum Before {
+    /// What the store has.
+    Stored(Arc<Storage>, VatId),
+    /// What it had at some time.
+    Then(Arc<Keys>),
+}
+
+impl Before {
+    fn get(&self, key: &str) -> Result<Option<String>, vat_storage::Error> {
+        match self {
+            Before::Stored(storage, vat) => storage.vatstore_get(*vat, key),
+            Before::Then(keys) => Ok(keys.get(key).cloned()),
+        }
+    }
+
+    fn next_key(&self, prior: &str) -> Result<Option<String>, vat_storage::Error> {
+        match self {
+            Before::Stored(storage, vat) => storage.vatstore_next_key(*vat, prior),
+            Before::Then(keys) => {
+                let mut after = keys.range::<str, _>((Bound::Excluded(prior), Bound::Unbounded));
+                Ok(after.next().map(|(key, _)| key.clone()))
+            }
+        }
+    }
+}
+
 /// Stands between the vat and the caller's handler.
 pub(crate) struct Recorder<H> {
-    vat: VatId,
-    storage: Arc<Storage>,
+    before: Before,
     pub(crate) writes: Writes,
     pub(crate) inner: H,
 }
 
 impl<H: SyscallHandler> Recorder<H> {
     pub(crate) fn new(vat: VatId, storage: Arc<Storage>, inner: H) -> Recorder<H> {
-        Recorder { vat, storage, writes: Writes::new(), inner }
+        Recorder::over(Before::Stored(storage, vat), inner)
+    }
+
+    pub(crate) fn over(before: Before, inner: H) -> Recorder<H> {
+        Recorder { before, writes: Writes::new(), inner }
     }
 
     fn get(&self, key: &str) -> Result<Option<String>, vat_storage::Error> {
         match self.writes.get(key) {
             Some(written) => Ok(written.clone()),
-            None => self.storage.vatstore_get(self.vat, key),
+            None => self.before.get(key),
         }
     }
 
@@ -41,9 +74,9 @@ impl<H: SyscallHandler> Recorder<H> {
             .range::<str, _>((Bound::Excluded(prior), Bound::Unbounded))
             .find(|(_, value)| value.is_some())
             .map(|(key, _)| key.clone());
-        let mut stored = self.storage.vatstore_next_key(self.vat, prior)?;
+        let mut stored = self.before.next_key(prior)?;
         while let Some(key) = stored.take_if(|key| matches!(self.writes.get(key.as_str()), Some(None))) {
-            stored = self.storage.vatstore_next_key(self.vat, &key)?;
+            stored = self.before.next_key(&key)?;
         }
         Ok([written, stored].into_iter().flatten().min())
     }

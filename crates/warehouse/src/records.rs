@@ -30,7 +30,7 @@ pub struct DamagedRecord {
 }
 
 /// Vat storage as a transcript says it is.
-type Keys = BTreeMap<String, String>;
+pub(crate) type Keys = BTreeMap<String, String>;
 
 impl Inner {
     /// Checks every record; says how many vats there were, and what is damaged.
@@ -118,16 +118,16 @@ impl Inner {
 
     /// The keys under which vat storage does not hold what the transcript says, in order.
     pub(crate) fn differing_keys(&self, vat: &VatRow) -> Result<Vec<String>, Error> {
-        let expected = self.recorded_keys(vat)?;
+        let expected = self.recorded_keys(vat, vat.next_position)?;
         let stored = stored_keys(&self.storage, vat.id)?;
         let all: BTreeSet<&String> = expected.keys().chain(stored.keys()).collect();
         Ok(all.into_iter().filter(|key| expected.get(*key) != stored.get(*key)).cloned().collect())
     }
 
-    /// What the transcript says that vat storage holds.
-    fn recorded_keys(&self, vat: &VatRow) -> Result<Keys, Error> {
+    /// What the transcript says that vat storage held before the delivery at `to`.
+    pub(crate) fn recorded_keys(&self, vat: &VatRow, to: Position) -> Result<Keys, Error> {
         let mut keys = Keys::new();
-        for recorded in self.storage.entries(vat.id, Position(0), vat.next_position) {
+        for recorded in self.storage.entries(vat.id, Position(0), to) {
             let (position, entry) = recorded?;
             let entry = decode_entry(vat, position, &entry)?;
             if entry.outcome == Outcome::Delivered {

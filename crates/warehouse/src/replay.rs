@@ -20,6 +20,34 @@ pub struct Divergence {
     pub position: u64,
     /// What differs.
     pub difference: Difference,
+    /// Each syscall of the delivery, recorded or made, in order.
+    pub syscalls: Vec<Compared>,
+}
+
+/// A syscall of a recorded delivery beside that of its replay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compared {
+    /// How they compare.
+    pub verdict: Comparison,
+    /// What was recorded.
+    pub expected: Option<Syscall>,
+    /// What the vat did.
+    pub got: Option<Syscall>,
+}
+
+/// How a syscall compares with the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    /// It is the recorded one.
+    Ok,
+    /// It is another one.
+    Wrong,
+    /// Nothing was recorded here.
+    Extra,
+    /// The vat did nothing here, and ended.
+    Missing,
+    /// The replay had ended before, by what was wrong earlier.
+    NotReached,
 }
 
 /// What differs between a recorded delivery and its replay.
@@ -105,7 +133,7 @@ pub(crate) fn replay_delivery(
     };
     let (result, simulator) = instance.deliver(&entry.delivery, context, simulator);
     if let Some(difference) = simulator.difference {
-        return Ok(Some(Divergence { position, difference }));
+        return Ok(Some(Divergence::new(position, difference, entry, simulator.next)));
     }
     let report = result?;
     let difference = if let Some(expected) = simulator.recorded.get(simulator.next) {
@@ -117,7 +145,33 @@ pub(crate) fn replay_delivery(
     } else {
         None
     };
-    Ok(difference.map(|difference| Divergence { position, difference }))
+    Ok(difference.map(|difference| Divergence::new(position, difference, entry, simulator.next)))
+}
+
+impl Divergence {
+    /// After `same` syscalls that were as recorded.
+    pub(crate) fn new(
+        position: u64,
+        difference: Difference,
+        entry: &TranscriptEntry,
+        same: usize,
+    ) -> Divergence {
+        let recorded = |index: usize| entry.syscalls.get(index).map(|record| record.syscall.clone());
+        let ok = (0..same).map(|index| (Comparison::Ok, recorded(index), recorded(index)));
+        let at = match &difference {
+            Difference::Wrong { got, .. } => Some((Comparison::Wrong, recorded(same), Some((**got).clone()))),
+            Difference::Extra { got, .. } => Some((Comparison::Extra, None, Some((**got).clone()))),
+            Difference::Missing { .. } | Difference::Outcome { .. } | Difference::Computrons { .. } => None,
+        };
+        let (rest, verdict) = match difference {
+            Difference::Wrong { .. } => (same + 1, Comparison::NotReached),
+            _ => (same, Comparison::Missing),
+        };
+        let rest = (rest..entry.syscalls.len()).map(|index| (verdict, recorded(index), None));
+        let syscalls = ok.chain(at).chain(rest);
+        let compared = |(verdict, expected, got)| Compared { verdict, expected, got };
+        Divergence { position, difference, syscalls: syscalls.map(compared).collect() }
+    }
 }
 
 /// Answers from the record.

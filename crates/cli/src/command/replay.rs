@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
-use vat_warehouse::{Error, VatName, VatStatus, Verification, Warehouse};
+use vat_warehouse::{Divergence, Error, VatName, VatStatus, Verdict, Verification, Warehouse};
 
 use crate::args::Replay;
 use crate::context::Context;
@@ -25,8 +25,8 @@ pub(crate) struct Checked {
 pub(crate) enum Finding {
     /// The vat was replayed; whether it is identical is the verification's verdict.
     Replayed(Box<Verification>),
-    /// It is, or just was, quarantined: this is why.
-    Quarantined(String),
+    /// It is, or just was, quarantined: this is why, and how its replay differs now, if it does.
+    Quarantined { reason: String, divergence: Option<Box<Divergence>> },
     /// The host could not replay it.
     Failed(Error),
 }
@@ -37,7 +37,7 @@ impl Checked {
         match &self.finding {
             Finding::Replayed(verification) if verification.verdict.is_identical() => "identical",
             Finding::Replayed(_) => "different",
-            Finding::Quarantined(_) => "quarantined",
+            Finding::Quarantined { .. } => "quarantined",
             Finding::Failed(_) => "failed",
         }
     }
@@ -51,8 +51,24 @@ impl Checked {
         match &self.finding {
             Finding::Replayed(verification) if verification.verdict.is_identical() => None,
             Finding::Replayed(verification) => Some(verification.verdict.to_string()),
-            Finding::Quarantined(reason) => Some(format!("quarantined: {reason}")),
+            Finding::Quarantined { reason, divergence: Some(_) } => Some(format!("quarantined: {reason}")),
+            Finding::Quarantined { reason, divergence: None } => Some(format!(
+                "quarantined: {reason}; but it replays as recorded now: `vats release {}`",
+                self.vat
+            )),
             Finding::Failed(error) => Some(format!("could not be replayed: {error:#}")),
+        }
+    }
+
+    /// How its replay differs from the record.
+    fn divergence(&self) -> Option<&Divergence> {
+        match &self.finding {
+            Finding::Quarantined { divergence, .. } => divergence.as_deref(),
+            Finding::Replayed(verification) => match &verification.verdict {
+                Verdict::Diverged(divergence) => Some(divergence),
+                _ => None,
+            },
+            Finding::Failed(_) => None,
         }
     }
 
@@ -72,6 +88,7 @@ impl Checked {
             "deliveries": count(|v| v.deliveries),
             "computrons": count(|v| v.computrons),
             "heap_bytes": count(|v| v.heap_bytes),
+            "report": self.divergence().map(Divergence::to_json),
         })
     }
 }
@@ -105,8 +122,13 @@ pub(crate) fn check(
     parallel::map(vats, jobs, |vat| {
         let finding = match warehouse.verify(vat) {
             Ok(verification) => Finding::Replayed(Box::new(verification)),
-            Err(Error::Quarantined { reason, .. }) => Finding::Quarantined(reason),
-            Err(Error::Diverged { divergence, .. }) => Finding::Quarantined(divergence.to_string()),
+            Err(Error::Quarantined { reason, .. }) => match warehouse.replay(vat) {
+                Ok(divergence) => Finding::Quarantined { reason, divergence: divergence.map(Box::new) },
+                Err(error) => Finding::Failed(error),
+            },
+            Err(Error::Diverged { divergence, .. }) => {
+                Finding::Quarantined { reason: divergence.to_string(), divergence: Some(divergence) }
+            }
             Err(error) => Finding::Failed(error),
         };
         bar.inc(1);
@@ -130,7 +152,16 @@ fn known(warehouse: &Warehouse, vats: &[VatName]) -> Result<Vec<VatName>> {
 fn text(checked: &[Checked]) -> String {
     let mut lines: Vec<String> = checked
         .iter()
-        .filter_map(|checked| Some(format!("{}: {}", checked.vat, one_line(checked.problem()?))))
+        .filter_map(|checked| {
+            let mut line = format!("{}: {}", checked.vat, one_line(checked.problem()?));
+            for part in
+                checked.divergence().map(Divergence::report).iter().flat_map(|report| report.lines().skip(1))
+            {
+                line.push('\n');
+                line.push_str(part);
+            }
+            Some(line)
+        })
         .collect();
     let identical = checked.iter().filter(|checked| checked.is_identical());
     let identical: Vec<&Verification> = identical.filter_map(Checked::verification).collect();

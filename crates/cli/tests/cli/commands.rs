@@ -348,7 +348,7 @@ fn every_command_has_help() {
 
 /// Two messages, then one byte of what is recorded about the second is changed behind the command's back: the answer was `#2`, and
 /// becomes `#7`.
-fn tampered(evicted: bool) -> Vats {
+pub fn tampered(evicted: bool) -> Vats {
     let vats = Vats::with_alice(&answering("#@"));
     for _ in 0..2 {
         vats.json(&["send", "alice", "x"]);
@@ -370,17 +370,20 @@ fn tampered(evicted: bool) -> Vats {
 fn a_replay_that_differs_is_told() {
     let mut vats = tampered(true);
     vats.run(&["replay"]).run(&["replay", "--json"]);
-    vats.saw(expect![[r#"
+    vats.saw(expect![[r##"
         $ vats replay
         alice: different at delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2
+          wrong        0  expected  resolve p-62 fulfilled #7
+                          got       resolve p-62 fulfilled #2
+                          at [1][0][2].body: "#7", not "#2"
         identical: 0 of 1 vat (0 deliveries replayed, 0 bytes of heap compared)
         ! error: 1 of 1 vat could not be shown to be identical to a replay
         = 1
         $ vats replay --json
-        {"vats":[{"computrons":2218,"deliveries":3,"heap_bytes":0,"problem":"different at delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2","vat":"alice","verdict":"different"}],"verdict":"different"}
+        {"vats":[{"computrons":2218,"deliveries":3,"heap_bytes":0,"problem":"different at delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2","report":{"difference":"wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2","position":2,"syscalls":[{"expected":["resolve",[["p-62",false,{"body":"#7","slots":[]}]]],"got":["resolve",[["p-62",false,{"body":"#2","slots":[]}]]],"verdict":"wrong"}]},"vat":"alice","verdict":"different"}],"verdict":"different"}
         ! error: 1 of 1 vat could not be shown to be identical to a replay
         = 1
-    "#]]);
+    "##]]);
 }
 
 #[test]
@@ -395,7 +398,7 @@ fn a_vat_that_cannot_be_brought_back_is_quarantined() {
         .run(&["replay"])
         .run(&["transcript", "alice", "--from", "2"])
         .run(&["terminate", "alice"]);
-    vats.saw(expect![[r#"
+    vats.saw(expect![[r##"
         $ vats send alice x
         ! ERROR vat_warehouse::page_in: the replay differs from the transcript; the vat is quarantined vat=alice divergence=delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2
         ! error: the replay of vat alice differs from its transcript at delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2; the vat is quarantined
@@ -426,6 +429,9 @@ fn a_vat_that_cannot_be_brought_back_is_quarantined() {
         alice  program  3           quarantined: delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2
         $ vats replay
         alice: quarantined: delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2
+          wrong        0  expected  resolve p-62 fulfilled #7
+                          got       resolve p-62 fulfilled #2
+                          at [1][0][2].body: "#7", not "#2"
         identical: 0 of 1 vat (0 deliveries replayed, 0 bytes of heap compared)
         ! error: 1 of 1 vat could not be shown to be identical to a replay
         = 1
@@ -435,7 +441,7 @@ fn a_vat_that_cannot_be_brought_back_is_quarantined() {
           = ok, N computrons, at TIME
         $ vats terminate alice
         terminated alice
-    "#]]);
+    "##]]);
 }
 
 #[test]

@@ -60,6 +60,11 @@ impl Vats {
         std::fs::write(self.dir.path().join(name), contents).unwrap();
     }
 
+    /// Reads a file of the directory in which commands run.
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.dir.path().join(name)).unwrap()
+    }
+
     /// Where the vats are.
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")

@@ -8,4 +8,5 @@ mod demo;
 mod faults;
 mod harness;
 mod scripts;
+mod travel;
 mod wat;

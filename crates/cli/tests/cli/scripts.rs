@@ -53,7 +53,7 @@ fn the_keys_are_part_of_the_interface() {
     check(&["transcript", "alice", "--from", "9"], expect!["[]"]);
     check(
         &["replay"],
-        expect!["{vats: [{computrons, deliveries, heap_bytes, problem, vat, verdict}], verdict}"],
+        expect!["{vats: [{computrons, deliveries, heap_bytes, problem, report, vat, verdict}], verdict}"],
     );
     check(
         &["stats"],
