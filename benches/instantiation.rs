@@ -3,6 +3,7 @@
 //! ```text
 //!   compile   bytes ────────────────────────────► module        floor: wasmtime, the bytes as they are
 //!   cached    file of compiled code ── restore ──► instance     floor: deserialize_file + instantiate
+//!   first     the same in a process that has not seen the file: its bytes are hashed before they are trusted
 //!   warm      module in memory ─────── restore ──► instance     floor: store + instantiate + one mmap
 //!   birth     module in memory ────────────────► its first instance, with data and start function run
 //! ```
@@ -77,7 +78,7 @@ fn bench_cached(session: &mut Session, name: &str, subject: &Subject) -> Result<
         code_bytes_max: 0,
         ..EngineConfig::default()
     };
-    let engine = Engine::new(config)?;
+    let engine = Engine::new(config.clone())?;
     let load = |hash| engine.module_by_hash::<Error>(hash, || panic!("its compiled code is on disk"));
     let hash = subject.module.hash();
     let ours = || -> Result<Duration> {
@@ -89,7 +90,16 @@ fn bench_cached(session: &mut Session, name: &str, subject: &Subject) -> Result<
         let (taken, _) = timed(|| subject.bare.instantiate(&subject.bare.load(&subject.bare_code)?))?;
         Ok(taken)
     };
-    session.pair(Figure::time(format!("instantiate/cached/{name}")).at_most(1.3), ours, floor)
+    session.pair(Figure::time(format!("instantiate/cached/{name}")).at_most(1.3), ours, floor)?;
+    session.pair(
+        Figure::time(format!("instantiate/cached/{name}/first")),
+        || {
+            let engine = Engine::new(config.clone())?;
+            let load = || engine.module_by_hash::<Error>(&hash, || panic!("its compiled code is on disk"));
+            timed(|| Ok(restore(&engine, &load()?, &subject.birth)?)).map(|(taken, _)| taken)
+        },
+        floor,
+    )
 }
 
 /// A module, compiled, with its state after birth; by our engine and bare.

@@ -10,21 +10,38 @@
 //! temporary name and renamed, the sum last; the directory is private to its owner. A missing, foreign, truncated or altered
 //! entry is compiled again, never executed and never an error. The cache is not bounded: one entry per installed module and
 //! engine version; deleting any file, or all of it, is always safe.
+//!
+//! A file is hashed when this process sees it for the first time, and again whenever it is not the same file in the same
+//! state ([`FileState`]): another file under its name, or a change to it, which the kernel stamps with a time that no
+//! program can set. As long as it is the same, its bytes are those that were hashed.
 
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+use lru::LruCache;
 
 use crate::config::RULES_VERSION;
 use crate::error::Error;
+use crate::file_state::FileState;
 use crate::native::{VerifiedCode, load_code};
+
+/// Files whose verification is remembered. One that is forgotten is hashed once more.
+const VERIFIED_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
+
+/// Bytes hashed at once: what the nearer caches of a processor hold.
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// The directory.
 #[derive(Debug)]
 pub(crate) struct CodeCache {
     dir: PathBuf,
     environment: [u8; 32],
+    /// By module, the state in which its file was when its bytes were hashed and found good.
+    verified: Mutex<LruCache<[u8; 32], FileState>>,
 }
 
 impl CodeCache {
@@ -35,13 +52,15 @@ impl CodeCache {
         RULES_VERSION.hash(&mut hasher);
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(CodeCache { dir: dir.to_owned(), environment: *hasher.0.finalize().as_bytes() })
+        let environment = *hasher.0.finalize().as_bytes();
+        let verified = Mutex::new(LruCache::new(VERIFIED_MAX));
+        Ok(CodeCache { dir: dir.to_owned(), environment, verified })
     }
 
     /// The module's code if it is there and intact.
     pub(crate) fn load(&self, engine: &wasmtime::Engine, module: &[u8; 32]) -> Option<wasmtime::Module> {
         let path = self.path(module, "code");
-        let verified = match self.verify(&path, &self.path(module, "sum")) {
+        let verified = match self.verify(module, &path) {
             Ok(verified) => verified,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
@@ -65,28 +84,56 @@ impl CodeCache {
         }
     }
 
-    /// Reads the whole file through the handle that is then mapped, and compares.
-    fn verify(&self, code: &Path, sum: &Path) -> io::Result<VerifiedCode> {
-        let expected = fs::read(sum)?;
-        let mut file = File::open(code)?;
-        let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; 256 << 10];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => break,
-                n => hasher.update(&buffer[..n]),
-            };
+    /// Opens the file that is then mapped, and compares its bytes with the sum, unless that was done before and the file is
+    /// the same as it was then.
+    fn verify(&self, module: &[u8; 32], path: &Path) -> io::Result<VerifiedCode> {
+        let file = File::open(path)?;
+        // Before the bytes are read: what changes while they are read leaves another state behind than this one.
+        let state = FileState::of(&file)?;
+        if state.is_some() && self.verified().get(module).copied() == state {
+            return Ok(VerifiedCode(file));
         }
-        if hasher.finalize().as_bytes().as_slice() != expected.as_slice() {
+        self.verified().pop(module);
+        let was_settled = state.filter(|state| self.is_settled(state));
+        let expected = fs::read(self.path(module, "sum"))?;
+        if hash(&file)?.as_bytes().as_slice() != expected.as_slice() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum differs"));
         }
+        if let Some(state) = was_settled {
+            self.verified().put(*module, state);
+        }
         Ok(VerifiedCode(file))
+    }
+
+    /// Whether every change from now on leaves another state behind: a file that is made now bears a later time.
+    fn is_settled(&self, state: &FileState) -> bool {
+        let path = self.dir.join(format!("now-{}", std::process::id()));
+        let made = fs::write(&path, [0]).and_then(|()| FileState::of(&File::open(&path)?));
+        // A name that stays is written over the next time, and harms nobody.
+        let _ = fs::remove_file(&path);
+        made.is_ok_and(|made| made.is_some_and(|made| state.is_before(&made)))
+    }
+
+    fn verified(&self) -> MutexGuard<'_, LruCache<[u8; 32], FileState>> {
+        self.verified.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn path(&self, module: &[u8; 32], extension: &str) -> PathBuf {
         let mut key = blake3::Hasher::new();
         key.update(module).update(&self.environment);
         self.dir.join(format!("{}.{extension}", key.finalize().to_hex()))
+    }
+}
+
+/// The hash of a whole file.
+fn hash(mut file: &File) -> io::Result<blake3::Hash> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; CHUNK_BYTES];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize()),
+            n => hasher.update(&buffer[..n]),
+        };
     }
 }
 

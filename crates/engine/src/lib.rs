@@ -15,6 +15,7 @@ mod code_cache;
 mod config;
 mod error;
 mod fault;
+mod file_state;
 mod globals;
 mod guest_memory;
 mod host;

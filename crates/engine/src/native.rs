@@ -18,13 +18,14 @@ use wasmtime::{LinearMemory, MemoryCreator, MemoryType, Module};
 /// `verified` is a token of [`crate::code_cache`]: only its checksum comparison makes one.
 pub(crate) fn load_code(engine: &wasmtime::Engine, verified: VerifiedCode) -> wasmtime::Result<Module> {
     // SAFETY: `deserialize_open_file` requires bytes that `Module::serialize` produced, unmodified while mapped. The token
-    // stands for a BLAKE3 comparison of the whole file, through this very handle, with the sum written beside it by
-    // this program; both lie in a directory that only its owner can enter (mode 0700), files are written under a
-    // temporary name and renamed, never changed in place. wasmtime itself rejects another version or configuration.
+    // stands for a BLAKE3 comparison of the whole file with the sum written beside it by this program, through this very
+    // handle, or earlier if the file behind this handle is the same and unchanged since (`FileState`). Both lie in
+    // a directory that only its owner can enter (mode 0700), files are written under a temporary name and renamed,
+    // never changed in place. wasmtime itself rejects another version or configuration.
     unsafe { Module::deserialize_open_file(engine, verified.0) }
 }
 
-/// An open file of compiled code whose checksum was compared.
+/// An open file of compiled code whose bytes were compared with their checksum.
 #[derive(Debug)]
 pub(crate) struct VerifiedCode(pub(crate) File);
 
