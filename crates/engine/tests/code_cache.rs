@@ -12,6 +12,8 @@ const MEMORY_PAGES_MAX: u32 = 16;
 /// An engine that keeps no code in memory, and the file of a module that it has loaded from disk before.
 struct Loaded {
     dir: tempfile::TempDir,
+    /// The module's file.
+    own: PathBuf,
     engine: Engine,
     wasm: Vec<u8>,
     other: Vec<u8>,
@@ -20,11 +22,12 @@ struct Loaded {
 impl Loaded {
     fn new() -> Loaded {
         let dir = tempfile::tempdir().unwrap();
-        let code_cache = Some(dir.path().join("code"));
-        let engine =
-            Engine::new(EngineConfig { code_cache, code_bytes_max: 0, ..EngineConfig::default() }).unwrap();
-        let loaded = Loaded { dir, engine, wasm: module(1), other: module(2) };
-        assert!(loaded.is_compiled(), "nothing is on disk yet");
+        let engine = engine(&dir);
+        let wasm = module(1);
+        engine.module(&wasm).unwrap();
+        let [own] = code_files(&dir).try_into().unwrap();
+        let loaded = Loaded { dir, own, engine, wasm, other: module(2) };
+        loaded.engine.module(&loaded.other).unwrap();
         for _ in 0..3 {
             assert!(!loaded.is_compiled(), "the code on disk is good");
         }
@@ -46,15 +49,18 @@ impl Loaded {
         self.engine.module(&self.other).unwrap();
         compiled.get()
     }
+}
 
-    /// The files of the two modules, this one's first: it was made first.
-    fn files(&self) -> [PathBuf; 2] {
-        let dir = fs::read_dir(self.dir.path().join("code")).unwrap();
-        let code = dir.map(|entry| entry.unwrap().path()).filter(|path| path.extension().unwrap() == "code");
-        let mut files: Vec<_> = code.collect();
-        files.sort_by_key(|path| fs::metadata(path).unwrap().modified().unwrap());
-        files.try_into().unwrap()
-    }
+/// An engine that keeps its compiled code on disk only.
+fn engine(dir: &tempfile::TempDir) -> Engine {
+    let code_cache = Some(dir.path().join("code"));
+    Engine::new(EngineConfig { code_cache, code_bytes_max: 0, ..EngineConfig::default() }).unwrap()
+}
+
+/// All files of compiled code.
+fn code_files(dir: &tempfile::TempDir) -> Vec<PathBuf> {
+    let files = fs::read_dir(dir.path().join("code")).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().unwrap() == "code").collect()
 }
 
 /// A module whose first byte of memory is `byte`.
@@ -85,9 +91,8 @@ fn flip(path: &PathBuf) {
 #[test]
 fn code_altered_after_it_was_verified_is_compiled_again() {
     let loaded = Loaded::new();
-    let [own, _] = loaded.files();
     for _ in 0..20 {
-        flip(&own);
+        flip(&loaded.own);
         assert!(loaded.is_compiled(), "one byte was changed, and the times set back");
         assert!(!loaded.is_compiled());
     }
@@ -96,8 +101,9 @@ fn code_altered_after_it_was_verified_is_compiled_again() {
 #[test]
 fn another_file_in_the_place_of_verified_code_is_not_loaded() {
     let loaded = Loaded::new();
-    let [own, other] = loaded.files();
-    let times = fs::metadata(&own).unwrap();
+    let own = &loaded.own;
+    let other = code_files(&loaded.dir).into_iter().find(|path| path != own).unwrap();
+    let times = fs::metadata(own).unwrap();
     fs::copy(&other, loaded.dir.path().join("copy")).unwrap();
     let copy = File::options().write(true).open(loaded.dir.path().join("copy")).unwrap();
     copy.set_times(FileTimes::new().set_modified(times.modified().unwrap())).unwrap();
@@ -108,8 +114,7 @@ fn another_file_in_the_place_of_verified_code_is_not_loaded() {
 #[test]
 fn truncated_code_is_compiled_again() {
     let loaded = Loaded::new();
-    let [own, _] = loaded.files();
-    let file = File::options().write(true).open(&own).unwrap();
+    let file = File::options().write(true).open(&loaded.own).unwrap();
     file.set_len(file.metadata().unwrap().len() - 4096).unwrap();
     assert!(loaded.is_compiled());
 }
@@ -117,10 +122,7 @@ fn truncated_code_is_compiled_again() {
 #[test]
 fn code_whose_sum_is_gone_is_compiled_again_by_the_next_engine() {
     let loaded = Loaded::new();
-    let [own, _] = loaded.files();
-    fs::remove_file(own.with_extension("sum")).unwrap();
-    let code_cache = Some(loaded.dir.path().join("code"));
-    let engine =
-        Engine::new(EngineConfig { code_cache, code_bytes_max: 0, ..EngineConfig::default() }).unwrap();
+    fs::remove_file(loaded.own.with_extension("sum")).unwrap();
+    let engine = engine(&loaded.dir);
     assert!(Loaded { engine, ..loaded }.is_compiled());
 }
