@@ -8,7 +8,8 @@
 //!
 //! Mapping a run costs a system call and an entry of `vm.max_map_count`; copying costs per page, and the page
 //! counts as dirty. So long runs are mapped and short ones copied. A run is mapped straight over pieces that
-//! a higher layer covers, which are then laid on top. At most [`MAPPED_RUNS_MAX`] runs are mapped, whatever
+//! a higher layer covers, which are then laid on top; also over those at its ends, for a piece beside a mapping
+//! costs a system call to make it accessible. At most [`MAPPED_RUNS_MAX`] runs are mapped, whatever
 //! the image looks like: the longest.
 //!
 //! Order matters: maps from the lowest layer to the highest, then copies and zeros. A map of a layer covers
@@ -73,7 +74,10 @@ pub struct RestorePlan {
 impl RestorePlan {
     pub(crate) fn new(image: &Image) -> RestorePlan {
         let extents = image.extents(0);
-        let maps = map_runs(&extents);
+        let mut maps = map_runs(&extents);
+        for map in &mut maps {
+            map.widen(&extents, &image.layers()[map.layer]);
+        }
         RestorePlan::with_maps(&extents, maps)
     }
 
@@ -209,6 +213,31 @@ fn map_runs(extents: &[Extent]) -> Vec<MapRun> {
 }
 
 impl MapRun {
+    /// Extends the run over the data of higher layers around it, as far as the run of its layer goes.
+    fn widen(&mut self, extents: &[Extent], layer: &Layer) {
+        let runs = layer.runs();
+        let run = runs[runs.partition_point(|run| run.first <= self.pages.first) - 1];
+        let is_data = |extent: &&Extent| extent.content != RunContent::Zero;
+        let from = extents.partition_point(|extent| extent.end() <= self.pages.first);
+        let mut first = self.pages.first;
+        for extent in extents[..from].iter().rev().take_while(is_data) {
+            if extent.end() != first || first <= run.first {
+                break;
+            }
+            first = extent.first.max(run.first);
+        }
+        let mut end = self.pages.end();
+        let from = extents.partition_point(|extent| extent.end() <= end);
+        for extent in extents[from..].iter().take_while(is_data) {
+            if extent.first > end || end >= run.end() {
+                break;
+            }
+            end = extent.end().min(run.end());
+        }
+        self.data_page -= self.pages.first - first;
+        self.pages = PageRun { first, count: end - first };
+    }
+
     /// Whether the next run of the same layer also follows in the file, so that the layer covers everything
     /// between.
     fn continues_in(&self, next: &MapRun) -> bool {
