@@ -37,7 +37,7 @@ pub(crate) fn bench(session: &mut Session) -> Result<()> {
 }
 
 fn bench_size(session: &mut Session, heap: HeapSize) -> Result<()> {
-    let families = ["restore", "restore/cold", "evict"].map(|family| format!("{family}/heap={heap}"));
+    let families = ["restore", "restore/cold", "evict", "root"].map(|family| format!("{family}/heap={heap}"));
     if !families.iter().any(|family| session.wants(family)) {
         return Ok(());
     }
@@ -50,7 +50,29 @@ fn bench_size(session: &mut Session, heap: HeapSize) -> Result<()> {
         let figure = if dirty == DIRTY { figure.at_most(1.5) } else { figure };
         bench_evict(session, figure, &subject, dirty)?;
     }
-    Ok(())
+    bench_root(session, heap, &subject)
+}
+
+/// The root after an eviction of a heap whose root was known before, beside the tree of all its pages.
+fn bench_root(session: &mut Session, heap: HeapSize, subject: &Subject) -> Result<()> {
+    subject.birth.image.root(b"", &[0; 32])?;
+    let mut seeds = (0.., 0..);
+    let captured = |seed: Option<u32>| -> Result<Image> {
+        let mut instance = subject.restore()?;
+        subject.deliver(&mut instance, &write(DIRTY, seed.context("a seed")?))?;
+        Ok(subject.capture(&mut instance)?.state.image)
+    };
+    session.pair(
+        Figure::time(format!("root/heap={heap}/dirty={DIRTY}")),
+        || {
+            let image = captured(seeds.0.next())?;
+            timed(|| Ok(image.root(b"", &[0; 32])?)).map(|(taken, _)| taken)
+        },
+        || {
+            let image = captured(seeds.1.next())?;
+            timed(|| Ok(image.tree()?.root(image.size_pages(), b"", &[0; 32]))).map(|(taken, _)| taken)
+        },
+    )
 }
 
 fn bench_restore(session: &mut Session, heap: HeapSize, subject: &Subject) -> Result<()> {

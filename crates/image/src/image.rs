@@ -197,7 +197,7 @@ impl Image {
     pub fn page_hash(&self, page: PageNo) -> Result<PageHash, Error> {
         match self.find(page) {
             None => Ok(PageHash::ZERO),
-            Some((layer, data_page)) => Ok(layer.hashes(data_page..data_page + 1)?[0]),
+            Some((layer, data_page)) => layer.hash(data_page),
         }
     }
 
@@ -271,6 +271,8 @@ impl Image {
         }
         let groups = match &self.0.known {
             Some(Known { groups, changed }) => {
+                // Single hashes are not verified when they are read; layers whose hashes were, are passed over.
+                self.0.layers.iter().try_for_each(Layer::verify_hashes)?;
                 let changed: BTreeSet<Group> = changed.pages().map(Group::of).collect();
                 let hashed =
                     changed.into_iter().map(|group| Ok((group, group.hash(|page| self.page_hash(page))?)));

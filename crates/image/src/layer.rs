@@ -4,20 +4,26 @@
 //! the others; they come from the layers below, and a page that no layer covers is zero.
 //!
 //! A `Layer` is cheap to clone and keeps its segment file open: reads and mappings stay valid after the
-//! file's name is removed. It holds the runs of its index in memory, and page hashes only if they are few
-//! ([`HASHES_IN_MEMORY_MAX`]); the others are read when they are asked for.
+//! file's name is removed. It holds the runs of its index in memory, and page hashes if they are few
+//! ([`HASHES_IN_MEMORY_MAX`]); the others are read when they are asked for, and kept within a budget.
 
 mod format;
+mod hash_blocks;
 
 use std::{
     fmt,
     io::{self, IoSliceMut},
     ops::Range,
-    sync::{Arc, OnceLock, Weak},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 pub use format::{FORMAT_VERSION, Run, RunContent};
 pub(crate) use format::{Index, IndexBuilder, Tail};
+
+use hash_blocks::HashBlocks;
 
 use crate::{
     DamagedPart, Error,
@@ -62,9 +68,14 @@ pub(crate) struct LayerInner {
     at: LayerLocation,
     sequence: u64,
     index: Index,
+    /// All hashes, if they are few.
     hashes: OnceLock<Box<[PageHash]>>,
     /// Its copy, once compaction has moved it.
     moved: OnceLock<Layer>,
+    /// Some of the hashes, if they are many.
+    blocks: HashBlocks,
+    /// Whether all hashes were compared with their checksum in this process.
+    are_hashes_verified: AtomicBool,
 }
 
 /// What a layer holds for a page.
@@ -84,19 +95,31 @@ impl Layer {
         hashes: Vec<PageHash>,
     ) -> Layer {
         debug_assert_eq!(hashes.len(), index.data_pages() as usize);
-        let kept = OnceLock::new();
+        let layer = Layer::new(file, at, sequence, index);
         if hashes.len() <= HASHES_IN_MEMORY_MAX {
-            let _ = kept.set(hashes.into_boxed_slice());
+            let _ = layer.0.hashes.set(hashes.into_boxed_slice());
         }
-        Layer(Arc::new(LayerInner { file, at, sequence, index, hashes: kept, moved: OnceLock::new() }))
+        layer
+    }
+
+    fn new(file: Arc<SegmentFile>, at: LayerLocation, sequence: u64, index: Index) -> Layer {
+        Layer(Arc::new(LayerInner {
+            file,
+            at,
+            sequence,
+            blocks: HashBlocks::new(index.data_pages()),
+            index,
+            hashes: OnceLock::new(),
+            are_hashes_verified: AtomicBool::new(false),
+            moved: OnceLock::new(),
+        }))
     }
 
     /// Reads the index of a layer and verifies it; its pages and their hashes are verified when they are
     /// read.
     pub(crate) fn load(file: Arc<SegmentFile>, at: LayerLocation) -> Result<Layer, Error> {
         let index = Index::read(at, |bytes, offset| read_layer(&file, at, bytes, offset))?;
-        let (hashes, moved) = (OnceLock::new(), OnceLock::new());
-        let layer = Layer(Arc::new(LayerInner { file, at, sequence: 0, index, hashes, moved }));
+        let layer = Layer::new(file, at, 0, index);
         if layer.data_pages() as usize <= HASHES_IN_MEMORY_MAX {
             let _ = layer.0.hashes.set(layer.all_hashes()?.into_boxed_slice());
         }
@@ -156,7 +179,7 @@ impl Layer {
         match self.find(page) {
             None => Ok(None),
             Some(Found::Zero) => Ok(Some(PageHash::ZERO)),
-            Some(Found::Data { data_page }) => Ok(Some(self.hashes(data_page..data_page + 1)?[0])),
+            Some(Found::Data { data_page }) => Ok(Some(self.hash(data_page)?)),
         }
     }
 
@@ -217,6 +240,14 @@ impl Layer {
         last.map_or(PageNo(0), |(first, page)| PageNo(page + (data_page - first)))
     }
 
+    /// The hash of a data page. One read from the file is not verified: see [`verify_hashes`](Self::verify_hashes).
+    pub(crate) fn hash(&self, data_page: u32) -> Result<PageHash, Error> {
+        match self.0.hashes.get() {
+            Some(hashes) => Ok(hashes[data_page as usize]),
+            None => self.0.blocks.hash(data_page, |pages| self.hashes(pages)),
+        }
+    }
+
     /// Hashes of consecutive data pages. Those read from the file are not verified: a damaged hash equals no
     /// page's.
     pub(crate) fn hashes(&self, data_pages: Range<u32>) -> Result<Vec<PageHash>, Error> {
@@ -231,7 +262,19 @@ impl Layer {
     /// All hashes, verified against their checksum.
     pub(crate) fn all_hashes(&self) -> Result<Vec<PageHash>, Error> {
         let hashes = self.hashes(0..self.data_pages())?;
-        if self.0.index.hashes_match(&hashes) { Ok(hashes) } else { Err(self.damaged(DamagedPart::Hashes)) }
+        if !self.0.index.hashes_match(&hashes) {
+            return Err(self.damaged(DamagedPart::Hashes));
+        }
+        self.0.are_hashes_verified.store(true, Ordering::Relaxed);
+        Ok(hashes)
+    }
+
+    /// Compares all hashes with their checksum, unless that was done before.
+    pub(crate) fn verify_hashes(&self) -> Result<(), Error> {
+        if self.0.hashes.get().is_some() || self.0.are_hashes_verified.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.all_hashes().map(|_| ())
     }
 
     /// Reads consecutive data pages, of which `first` is the place of the first one, and verifies each.

@@ -174,7 +174,7 @@ fn page_below(image: &Image, lowest: usize, page: PageNo) -> Result<Option<Merge
     let below = image.layers()[..lowest].iter().enumerate().rev();
     let found = below.filter_map(|(layer, found)| Some((layer, found.find(page)?))).next();
     let Some((layer, Found::Data { data_page })) = found else { return Ok(None) };
-    let hash = image.layers()[layer].hashes(data_page..data_page + 1)?[0];
+    let hash = image.layers()[layer].hash(data_page)?;
     let is_data = hash != PageHash::ZERO;
     Ok(is_data.then_some(MergedPage { page, hash: Some(hash), layer, data_page }))
 }
