@@ -88,3 +88,31 @@ fn forks_have_names_of_their_own() {
     assert!(matches!(warehouse.fork(&name("parent"), &name("child")), Err(Error::DuplicateVat(_))));
     assert!(matches!(warehouse.fork(&name("nobody"), &name("else")), Err(Error::UnknownVat(_))));
 }
+
+#[test]
+fn a_fork_of_a_fork_outlives_both_in_any_order() {
+    for order in [["parent", "child"], ["child", "parent"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let warehouse = forked(dir.path());
+        step(&warehouse, "child");
+        warehouse.fork(&name("child"), &name("grandchild")).unwrap();
+        step(&warehouse, "grandchild");
+        let root = warehouse.root(&name("grandchild")).unwrap();
+        for vat in order {
+            warehouse.terminate(&name(vat), "no longer needed").unwrap();
+        }
+        warehouse.checkpoint().unwrap();
+        drop(warehouse);
+        std::fs::remove_dir_all(dir.path().join("pages")).unwrap();
+        let warehouse = open(dir.path());
+        assert_eq!(warehouse.root(&name("grandchild")).unwrap(), root, "{order:?}");
+        warehouse.terminate(&name("grandchild"), "nor this one").unwrap();
+        let entries: i64 = {
+            warehouse.checkpoint().unwrap();
+            drop(warehouse);
+            let connection = rusqlite::Connection::open(dir.path().join("store.sqlite")).unwrap();
+            connection.query_row("SELECT count(*) FROM transcript", [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(entries, 0, "{order:?}: the last takes everything along");
+    }
+}

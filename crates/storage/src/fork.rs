@@ -95,6 +95,11 @@ pub(crate) fn needed_before(connection: &Connection, vat: VatId) -> rusqlite::Re
         .query_row([vat.0], |row| row.get(0).map(Position))
 }
 
+/// Whether there are forks of `vat` that are not purged.
+pub(crate) fn has_forks(connection: &Connection, vat: VatId) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM forks WHERE parent = ?")?.exists([vat.0])
+}
+
 /// Forgets that `vat` is a fork. Returns its parent, if that is terminated and only waited for its forks.
 pub(crate) fn forget(connection: &Connection, vat: VatId) -> std::result::Result<Option<VatId>, Fault> {
     let Some(origin) = origin(connection, vat)? else { return Ok(None) };

@@ -75,7 +75,9 @@ fn purge(connection: &Connection, vat: VatId, rows_max: usize) -> std::result::R
     let kept = fork::needed_before(connection, vat)?;
     left -= connection.prepare_cached(DELETE_TRANSCRIPT)?.execute((vat.0, limit(left), kept.0))?;
     left -= connection.prepare_cached(DELETE_SPANS)?.execute((vat.0, limit(left)))?;
+    // A vat with forks stays a link between them and its own parent; it is purged again with the last of them.
     if left > 0
+        && !fork::has_forks(connection, vat)?
         && let Some(parent) = fork::forget(connection, vat)?
     {
         let purged = purge(connection, parent, left)?;
