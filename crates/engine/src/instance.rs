@@ -231,7 +231,9 @@ impl VatInstance {
         assert_eq!(self.stack_height(), 0, "no wasm frame between deliveries");
         let heap = self.memory.data(&self.store);
         let failed = |what| move |source| Error::Image { what, source };
-        let dirty = tracker.dirty(heap, &self.mapped).map_err(failed("find the pages that changed"))?;
+        let dirty = tracker
+            .dirty_since(heap, &self.mapped, &self.captured)
+            .map_err(failed("find the pages that changed"))?;
         let captured = vat_image::capture(pages, heap, &self.captured, &dirty, check)
             .map_err(failed("save the pages that changed"))?;
         self.captured = captured.image.clone();

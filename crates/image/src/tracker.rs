@@ -39,6 +39,20 @@ pub trait DirtyTracker: Send + Sync + Debug {
     /// If the heap is not a whole number of pages, at an address that is one.
     fn dirty(&self, heap: &[u8], image: &Image) -> Result<PageSet, Error>;
 
+    /// All pages that differ from an image that was captured since the heap was filled, and perhaps others. What the page tables
+    /// say is about the image that is mapped, and holds for every later one: a page that was written stays the process's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`DirtyTracker::dirty`].
+    ///
+    /// # Panics
+    ///
+    /// As [`DirtyTracker::dirty`].
+    fn dirty_since(&self, heap: &[u8], mapped: &Image, _captured: &Image) -> Result<PageSet, Error> {
+        self.dirty(heap, mapped)
+    }
+
     /// What is in memory behind a heap; `None` if this tracker cannot tell.
     ///
     /// # Errors

@@ -30,6 +30,11 @@ impl DirtyTracker for Compare {
         Ok(comparison.dirty)
     }
 
+    /// A page that was written, captured, and written back is what is mapped, and yet not what was captured.
+    fn dirty_since(&self, heap: &[u8], _mapped: &Image, captured: &Image) -> Result<PageSet, Error> {
+        self.dirty(heap, captured)
+    }
+
     fn name(&self) -> &'static str {
         "comparison"
     }
