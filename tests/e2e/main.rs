@@ -10,6 +10,8 @@ mod oracle;
 mod reading;
 mod residency;
 mod scenario;
+mod simulation;
+mod steady;
 mod swingset;
 mod tidy;
 mod travel;

@@ -3,9 +3,7 @@
 
 use proptest::prelude::*;
 
-use crate::scenario::{Event, Host, Scenario, Trace, message};
-
-const STATE: &str = include_str!("../vats/state.wat");
+use crate::scenario::{Event, Host, STATE, Scenario, Trace, faulting_state, message};
 
 /// The vat that stays in memory from its first delivery to its last.
 fn steady(scenario: &Scenario) -> Trace {
@@ -58,21 +56,7 @@ fn a_crash_at_any_delivery_loses_only_what_was_not_committed() {
 
 #[test]
 fn faulted_deliveries_leave_no_trace_in_the_vat() {
-    let text = STATE
-        .replace("(local $reply i32)", "(local $reply i32) (call $maybe_fault (local.get $len))")
-        .replace(
-            "(func (export \"vat_deliver\")",
-            // Long deliveries fault, after they changed everything they could.
-            r#"(func $maybe_fault (param $len i32)
-             (if (i32.gt_u (local.get $len) (i32.const 500))
-               (then
-                 (global.set $a (i32.const -7))
-                 (i32.store (i32.const 16384) (i32.const -1))
-                 (drop (memory.grow (i32.const 3)))
-                 (drop (call $syscall (i32.const 2048) (i32.const 36)))
-                 (unreachable))))
-           (func (export "vat_deliver")"#,
-        );
+    let text = faulting_state();
     let mut scenario = Scenario::wat(&text, 0);
     let long = [false, false, true, false, true, true, false, false, true, false];
     let padding = |long: bool| "7".repeat(if long { 500 } else { 1 });
@@ -106,4 +90,18 @@ proptest! {
         let disturbed = scenario.run(Host::ALL[host], |position| events[position]);
         steady(&scenario).assert_same(&disturbed, &format!("{events:?}"));
     }
+}
+
+/// Writes a page with every odd delivery, and makes it zero again with every even one.
+const BACK_AND_FORTH: &str = r#"(module
+  (memory (export "memory") 2)
+  (global $turn (mut i32) (i32.const 0))
+  (func (export "vat_deliver") (param i32) (result i32)
+    (global.set $turn (i32.add (global.get $turn) (i32.const 1)))
+    (i64.store (i32.const 65536) (i64.extend_i32_u (i32.and (global.get $turn) (i32.const 1))))
+    (i32.const 0)))"#;
+
+#[test]
+fn a_page_that_is_again_what_it_was_when_the_vat_came_is_captured_as_that() {
+    indistinguishable(&Scenario::wat(BACK_AND_FORTH, 6));
 }

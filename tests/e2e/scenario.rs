@@ -7,9 +7,29 @@ use vat_abi::{
 };
 use vat_engine::Globals;
 use vat_warehouse::{
-    HeapRoot, RestoreMethod, SyscallHandler, SyscallVerdict, Tracking, VatName, VatOptions, Warehouse,
-    WarehouseConfig,
+    HeapRoot, Report, RestoreMethod, SyscallHandler, SyscallVerdict, Tracking, VatName, VatOptions,
+    Warehouse, WarehouseConfig,
 };
+
+/// A vat whose state is everywhere that state can be.
+pub(crate) const STATE: &str = include_str!("../vats/state.wat");
+
+/// The same; deliveries of more than 500 bytes fault, after they changed everything they could.
+pub(crate) fn faulting_state() -> String {
+    STATE.replace("(local $reply i32)", "(local $reply i32) (call $maybe_fault (local.get $len))").replace(
+        "(func (export \"vat_deliver\")",
+        // Long deliveries fault, after they changed everything they could.
+        r#"(func $maybe_fault (param $len i32)
+             (if (i32.gt_u (local.get $len) (i32.const 500))
+               (then
+                 (global.set $a (i32.const -7))
+                 (i32.store (i32.const 16384) (i32.const -1))
+                 (drop (memory.grow (i32.const 3)))
+                 (drop (call $syscall (i32.const 2048) (i32.const 36)))
+                 (unreachable))))
+           (func (export "vat_deliver")"#,
+    )
+}
 
 /// What is delivered to one vat.
 #[derive(Debug, Clone)]
@@ -64,12 +84,60 @@ pub(crate) struct Trace {
     pub(crate) root: HeapRoot,
 }
 
+/// What a vat is between two deliveries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) heap: Vec<u8>,
+    pub(crate) globals: Globals,
+    pub(crate) storage: Vec<(String, String)>,
+}
+
+impl State {
+    /// Brings the vat into memory, and looks at all of it.
+    pub(crate) fn of(warehouse: &Warehouse, name: &VatName) -> Result<State, vat_warehouse::Error> {
+        let mut lease = warehouse.provide_blocking(name)?;
+        let heap = lease.heap()?.to_vec();
+        let globals = lease.globals()?;
+        drop(lease);
+        let id = warehouse.vat(name)?.id;
+        let mut storage = Vec::new();
+        let mut key = String::new();
+        while let Some(next) = warehouse.storage().vatstore_next_key(id, &key)? {
+            let value = warehouse.storage().vatstore_get(id, &next)?;
+            storage.push((next.clone(), value.expect("it was just listed")));
+            key = next;
+        }
+        Ok(State { heap, globals, storage })
+    }
+
+    /// The same with a hash for the heap, to keep for every position.
+    pub(crate) fn digest(self) -> Digest {
+        let State { heap, globals, storage } = self;
+        Digest { heap_bytes: heap.len(), heap: blake3::hash(&heap), globals, storage }
+    }
+}
+
+/// What a vat is between two deliveries, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Digest {
+    heap_bytes: usize,
+    heap: blake3::Hash,
+    globals: Globals,
+    storage: Vec<(String, String)>,
+}
+
 /// What can be observed of one delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Observed {
     pub(crate) outcome: Outcome,
     pub(crate) computrons: Computrons,
     pub(crate) syscalls: Vec<SyscallRecord>,
+}
+
+impl Observed {
+    pub(crate) fn of(report: Report) -> Observed {
+        Observed { outcome: report.outcome, computrons: report.computrons, syscalls: report.syscalls }
+    }
 }
 
 /// How a warehouse is run in a test.
@@ -216,21 +284,11 @@ impl Scenario {
         };
         let report = report.unwrap();
         assert_eq!(report.position, position as u64);
-        Observed { outcome: report.outcome, computrons: report.computrons, syscalls: report.syscalls }
+        Observed::of(report)
     }
 
     fn observe(&self, warehouse: &Warehouse, deliveries: Vec<Observed>, root: HeapRoot) -> Trace {
-        let mut lease = warehouse.provide_blocking(&vat()).unwrap();
-        let heap = lease.heap().unwrap().to_vec();
-        let globals = lease.globals().unwrap();
-        drop(lease);
-        let id = warehouse.vat(&vat()).unwrap().id;
-        let mut storage = Vec::new();
-        let mut key = String::new();
-        while let Some(next) = warehouse.storage().vatstore_next_key(id, &key).unwrap() {
-            storage.push((next.clone(), warehouse.storage().vatstore_get(id, &next).unwrap().unwrap()));
-            key = next;
-        }
+        let State { heap, globals, storage } = State::of(warehouse, &vat()).unwrap();
         Trace { deliveries, heap, globals, storage, root }
     }
 }

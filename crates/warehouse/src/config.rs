@@ -2,8 +2,12 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use vat_image::{Check, RestoreMethod};
+use vat_image::{Check, Disk, RealDisk, RestoreMethod};
+
+#[cfg(feature = "canaries")]
+use crate::canary::Canary;
 
 /// Where the policy of a warehouse is set.
 #[derive(Debug, Clone)]
@@ -32,6 +36,11 @@ pub struct WarehouseConfig {
     pub code_cache: Option<PathBuf>,
     /// Bytes of compiled code kept in memory.
     pub code_bytes_max: usize,
+    /// Where changes to the page store's files go. Tests give a disk that fails.
+    pub disk: Arc<dyn Disk>,
+    /// A bug to have, so that tests can show that they would find it.
+    #[cfg(feature = "canaries")]
+    pub canary: Option<Canary>,
 }
 
 impl Default for WarehouseConfig {
@@ -49,6 +58,9 @@ impl Default for WarehouseConfig {
             tracking: Tracking::Best,
             code_cache: None,
             code_bytes_max: 512 << 20,
+            disk: Arc::new(RealDisk),
+            #[cfg(feature = "canaries")]
+            canary: None,
         }
     }
 }

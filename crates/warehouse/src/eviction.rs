@@ -5,6 +5,7 @@
 use vat_image::PageSet;
 use vat_storage::{ModuleHash, VatId};
 
+use crate::canary::Canary;
 use crate::error::Error;
 use crate::residency::{CellGuard, Resident};
 use crate::snapshots::{Parked, Saved};
@@ -60,6 +61,9 @@ impl Inner {
         *cell = None;
         self.residency.left(vat);
         self.counters.evictions.add(1);
+        if self.has(Canary::CommitsWhenEvicting) {
+            self.storage.commit()?;
+        }
         Ok(())
     }
 

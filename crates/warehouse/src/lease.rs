@@ -8,6 +8,7 @@ use vat_engine::{Globals, SyscallHandler};
 use vat_image::FaultContext;
 use vat_storage::{CrankRecord, VatId};
 
+use crate::canary::Canary;
 use crate::error::Error;
 use crate::page_in::crank_context;
 use crate::recorder::{Recorder, Writes};
@@ -75,7 +76,8 @@ impl VatLease {
             };
             self.append(entry, &writes)
         });
-        if !matches!(&result, Ok(report) if report.outcome == Outcome::Delivered) {
+        let is_kept = self.inner.has(Canary::KeepsAFaultedHeap) && result.is_ok();
+        if !is_kept && !matches!(&result, Ok(report) if report.outcome == Outcome::Delivered) {
             self.drop_instance();
         }
         (result, handler)

@@ -23,6 +23,7 @@
 
 mod accounting;
 mod background;
+mod canary;
 mod compaction;
 mod config;
 mod contrast;
@@ -49,6 +50,8 @@ mod verify;
 mod warehouse;
 
 pub use accounting::{DiskFigures, ResidentFigures, VatFigures};
+#[cfg(feature = "canaries")]
+pub use canary::Canary;
 pub use compaction::Compacted;
 pub use config::{Tracking, Verify, WarehouseConfig};
 pub use contrast::{ChangedGlobal, ChangedKey, ChangedPages, Contrast};
@@ -64,7 +67,7 @@ pub use replay::{Compared, Comparison, Difference, Divergence};
 pub use stats::Stats;
 pub use upkeep::{DamagedLayer, Scrubbed};
 pub use vat_engine::{SyscallHandler, SyscallVerdict, limits, module_bytes, thread_stack_bytes};
-pub use vat_image::{HeapRoot, LayerLocation, PageNo, RestoreMethod};
+pub use vat_image::{Disk, HeapRoot, LayerLocation, PageNo, RestoreMethod};
 pub use vat_storage::{ModuleHash, Storage, VatId, VatRow, VatStatus};
 pub use verify::{StateDifference, Verdict, Verification};
 pub use warehouse::Warehouse;

@@ -14,6 +14,7 @@ use vat_engine::{CrankContext, HeapState, VatInstance, VatModule};
 use vat_image::{FaultContext, PageNo};
 use vat_storage::{ModuleHash, Position, VatId, VatRow, VatStatus};
 
+use crate::canary::Canary;
 use crate::config::Verify;
 use crate::error::Error;
 use crate::options::KeptOptions;
@@ -187,7 +188,7 @@ impl Inner {
             let (position, entry) = recorded?;
             let entry = decode_entry(row, position, &entry)?;
             self.counters.replayed.add(1);
-            if entry.outcome.fault().is_some() {
+            if entry.outcome.fault().is_some() || self.has(Canary::SkipsADelivery) {
                 continue;
             }
             let context = crank_context(kept, row.incarnation.0, position.0, entry.time_ns);

@@ -21,6 +21,7 @@ use vat_image::{Compare, DirtyTracker, LayerLocation, PageStore, RestoreMethod, 
 use vat_storage::{ModuleHash, Storage, VatId, VatRow};
 
 use crate::background::Background;
+use crate::canary::{self, Canary};
 use crate::compaction::Compaction;
 use crate::config::{Tracking, WarehouseConfig};
 use crate::error::Error;
@@ -89,7 +90,7 @@ impl Warehouse {
             .into_iter()
             .map(|row| LayerLocation { segment: row.segment, offset: row.offset, bytes: row.bytes })
             .collect();
-        let options = StoreOptions { segment_bytes: config.segment_bytes, ..StoreOptions::default() };
+        let options = StoreOptions { segment_bytes: config.segment_bytes, disk: Arc::clone(&config.disk) };
         let (pages, found) = PageStore::open(&dir.join("pages"), &live, options)?;
         for missing in &found.missing {
             tracing::warn!(layer = %missing, "a layer is missing from the page store; its vats fall back and replay");
@@ -112,7 +113,7 @@ impl Warehouse {
                 Arc::clone(&counters),
                 config.recent_states_max,
             ),
-            tracker: tracker(config.tracking),
+            tracker: canary::tracker(tracker(config.tracking), &config),
             births: Mutex::new(LruCache::new(BIRTHS_MAX)),
             names: Mutex::new(LruCache::new(NAMES_MAX)),
             page_ins: Arc::new(Semaphore::new(config.page_ins_max.get())),
@@ -353,6 +354,9 @@ impl Inner {
     /// See [`Warehouse::commit`].
     pub(crate) fn commit(&self) -> Result<(), Error> {
         let _alone = self.steps_alone();
+        if self.has(Canary::PointsBeforeSync) {
+            self.snapshots.claim_synced();
+        }
         self.snapshots.move_pointers()?;
         self.storage.commit()?;
         self.snapshots.committed();
