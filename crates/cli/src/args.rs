@@ -87,6 +87,13 @@ pub(crate) enum Command {
     Terminate(Terminate),
     /// Host thousands of example vats with a crash in the middle, and prove that nobody could tell
     Demo(Demo),
+    /// Kill this program again and again while it hosts vats, and prove that nothing committed is ever lost
+    Torture(Torture),
+    /// The life that `torture` kills
+    #[command(hide = true)]
+    TortureLife(TortureLife),
+    /// Host vats for a while with everything that can happen to them, and end with a verdict
+    Soak(Soak),
     /// Print completions for a shell
     Completions(Completions),
 }
@@ -274,6 +281,55 @@ pub(crate) enum Sample {
     Count(u64),
     /// Every one.
     All,
+}
+
+/// `vats torture`
+///
+/// The data directory of the other subcommands is left alone: without --data a temporary one is used, and removed at the end.
+#[derive(Debug, Args)]
+pub(crate) struct Torture {
+    /// How often to kill
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) kills: u64,
+    /// Vats to host
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub(crate) vats: u64,
+    /// What the messages, and when to kill, follow from; how far a life gets until then is the machine's affair
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// `vats torture-life`
+#[derive(Debug, Args)]
+pub(crate) struct TortureLife {
+    /// As `torture` has it
+    #[arg(long)]
+    pub(crate) vats: u64,
+    /// As `torture` has it
+    #[arg(long)]
+    pub(crate) seed: u64,
+    /// Which life it is
+    #[arg(long)]
+    pub(crate) life: u64,
+}
+
+/// `vats soak`
+///
+/// The data directory of the other subcommands is left alone: without --data a temporary one is used, and removed at the end.
+#[derive(Debug, Args)]
+pub(crate) struct Soak {
+    /// How long, in minutes
+    #[arg(long, value_name = "M", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=100_000))]
+    pub(crate) minutes: u64,
+    /// Vats to host, forks not counted
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) vats: u64,
+    /// Vats kept in memory at the same time
+    #[arg(long, value_name = "N", default_value = "50")]
+    pub(crate) online: NonZeroUsize,
+    /// What the vats, the messages and their order follow from
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
 }
 
 /// `vats completions`

@@ -28,6 +28,7 @@ use crate::context::Context;
 use crate::demo;
 use crate::handler::{Caller, Exit};
 use crate::marshal::error_text;
+use crate::{soak, torture};
 
 pub(crate) use replay::{Checked, check};
 
@@ -53,6 +54,9 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
         Command::Root(args) => root::run(context, args),
         Command::Terminate(args) => terminate::run(context, args),
         Command::Demo(args) => demo::run(context, args),
+        Command::Torture(args) => torture::run(context, args),
+        Command::TortureLife(args) => torture::live(context, args),
+        Command::Soak(args) => soak::run(context, args),
         Command::Completions(args) => completions::run(context, args),
     }
 }

@@ -13,13 +13,13 @@
 //! All that is sent follows from the seed, and the cranks' times are counted, not read from a clock; what is measured is printed
 //! and reaches no vat.
 
-mod fleet;
-mod memory;
+pub(crate) mod fleet;
+pub(crate) mod memory;
 mod popularity;
-mod random;
+pub(crate) mod random;
 mod report;
 mod script;
-mod shard;
+pub(crate) mod shard;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -68,7 +68,7 @@ pub(crate) fn run(context: &Context, args: &Demo) -> Result<()> {
 
 /// Where the demo's vats are.
 #[derive(Debug)]
-enum Place {
+pub(crate) enum Place {
     /// Where `--data` says; they stay.
     Given(std::path::PathBuf),
     /// In a directory that is removed at the end.
@@ -77,7 +77,7 @@ enum Place {
 
 impl Place {
     /// `VATS_DATA` and the default directory are somebody's own vats, and not for this.
-    fn new(context: &Context) -> Result<Place> {
+    pub(crate) fn new(context: &Context) -> Result<Place> {
         let Some(given) = context.given.clone() else {
             let dir = tempfile::Builder::new().prefix("vats-demo-").tempdir();
             return Ok(Place::Temporary(dir.context("cannot make a temporary directory")?));
@@ -86,11 +86,11 @@ impl Place {
             Ok(mut entries) => entries.next().is_none(),
             Err(error) => error.kind() == std::io::ErrorKind::NotFound,
         };
-        ensure!(is_empty, "the demo needs an empty directory, which {} is not", given.display());
+        ensure!(is_empty, "this needs an empty directory, which {} is not", given.display());
         Ok(Place::Given(given))
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         match self {
             Place::Given(path) => path,
             Place::Temporary(dir) => dir.path(),
@@ -233,7 +233,7 @@ impl Run<'_> {
 }
 
 /// How many of the messages each shard delivers: in proportion to its vats.
-fn quotas(shards: &[Shard], messages: u64) -> Vec<u64> {
+pub(crate) fn quotas(shards: &[Shard], messages: u64) -> Vec<u64> {
     let all: u64 = shards.iter().map(Shard::len).sum();
     let (mut vats, mut dealt) = (0, 0);
     let quota = |shard: &Shard| {
@@ -245,7 +245,7 @@ fn quotas(shards: &[Shard], messages: u64) -> Vec<u64> {
 }
 
 /// Vats that do not have exactly the deliveries that were committed.
-fn lost_or_left(warehouse: &Warehouse, shards: &[Shard]) -> Result<Vec<String>> {
+pub(crate) fn lost_or_left(warehouse: &Warehouse, shards: &[Shard]) -> Result<Vec<String>> {
     let mut differences = Vec::new();
     for (name, committed) in shards.iter().flat_map(Shard::deliveries) {
         let stored = warehouse.vat(name)?.next_position.0;

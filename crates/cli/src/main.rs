@@ -24,8 +24,10 @@ mod marshal;
 mod output;
 mod parallel;
 mod progress;
+mod soak;
 mod table;
 mod terminal;
+mod torture;
 
 use std::process::ExitCode;
 

@@ -20,8 +20,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use anyhow::{Context as _, Result, anyhow};
 use vat_warehouse::{Canary, Warehouse};
 
-pub(crate) use self::world::Summary;
-use self::world::World;
+pub(crate) use self::disk::log;
+pub(crate) use self::world::{Summary, World};
 
 /// Seeds tried where nobody says how many.
 const RUNS: u64 = 60;

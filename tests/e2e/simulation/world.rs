@@ -3,14 +3,17 @@
 //! Invariant: `vats` is what the host has been told, `committed` what it must still know after a crash. Every answer is compared
 //! with [`Steady`] as it comes; after every crash the set of vats, their positions and what they are.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
+use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
-use vat_image::fault::FaultyDisk;
+use vat_image::fault::{Failure, FaultyDisk};
 use vat_warehouse::{
     Canary, Disk, Error, RestoreMethod, Tracking, VatName, VatStatus, Warehouse, WarehouseConfig,
 };
@@ -27,10 +30,17 @@ const TRAIL: usize = 30;
 
 /// A vat as its correspondent knows it.
 #[derive(Debug, Clone)]
-pub(super) struct Vat {
+pub(crate) struct Vat {
     pub(super) script: Script,
     /// Deliveries that it had, its start being the first.
     pub(super) deliveries: u64,
+}
+
+/// Whether the host is run anew in each life, on disks that fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Luck {
+    Bad,
+    Good,
 }
 
 /// A vat as a crash must leave it.
@@ -63,16 +73,17 @@ impl Summary {
 }
 
 #[derive(Debug)]
-pub(super) struct World {
+pub(crate) struct World {
     pub(super) random: Random,
-    steady: Steady,
+    steady: Rc<RefCell<Steady>>,
     dir: TempDir,
+    luck: Luck,
     canary: Option<Canary>,
     warehouse: Option<Warehouse>,
     disk: Arc<FaultyDisk>,
     /// The operation that fails, if one does.
     fails_at: Option<u64>,
-    pub(super) vats: BTreeMap<VatName, Vat>,
+    pub(crate) vats: BTreeMap<VatName, Vat>,
     committed: BTreeMap<VatName, Durable>,
     log: Option<DurableLog>,
     /// Whether files were damaged behind the host's back, so that it may have to fall back.
@@ -80,19 +91,37 @@ pub(super) struct World {
     named: u64,
     /// What was done, for a report.
     trail: Vec<String>,
-    pub(super) summary: Summary,
+    pub(crate) summary: Summary,
 }
 
 impl World {
     pub(super) fn new(seed: u64, canary: Option<Canary>) -> Result<World> {
+        let steady = Rc::new(RefCell::new(Steady::new()));
+        World::begin(steady, seed, Luck::Bad, canary, (Arc::new(FaultyDisk::new()), None))
+    }
+
+    /// A host that is always run in the same way, on a disk of which at most one operation fails.
+    pub(crate) fn plain(steady: Rc<RefCell<Steady>>, failure: Option<(u64, Failure)>) -> Result<World> {
+        let disk = failure.map_or_else(FaultyDisk::new, |(at, failure)| FaultyDisk::failing(at, failure));
+        World::begin(steady, 7, Luck::Good, None, (Arc::new(disk), failure.map(|(at, _)| at)))
+    }
+
+    fn begin(
+        steady: Rc<RefCell<Steady>>,
+        seed: u64,
+        luck: Luck,
+        canary: Option<Canary>,
+        (disk, fails_at): (Arc<FaultyDisk>, Option<u64>),
+    ) -> Result<World> {
         let mut world = World {
             random: Random::new(seed),
-            steady: Steady::new(),
+            steady,
             dir: tempfile::tempdir()?,
+            luck,
             canary,
             warehouse: None,
-            disk: Arc::new(FaultyDisk::new()),
-            fails_at: None,
+            disk,
+            fails_at,
             vats: BTreeMap::new(),
             committed: BTreeMap::new(),
             log: None,
@@ -101,14 +130,17 @@ impl World {
             trail: Vec::new(),
             summary: Summary::default(),
         };
-        let warehouse = world.open_with(Arc::clone(&world.disk))?;
-        install(&warehouse)?;
-        warehouse.commit()?;
-        world.warehouse = Some(warehouse);
+        world.open()?;
+        let installed = install(world.warehouse()).and_then(|()| world.warehouse().commit());
+        if world.allow("install", installed)?.is_none() {
+            install(world.warehouse())?;
+            world.warehouse().commit()?;
+        }
+        world.log = Some(DurableLog::now(world.dir.path()));
         Ok(world)
     }
 
-    pub(super) fn warehouse(&self) -> &Warehouse {
+    pub(crate) fn warehouse(&self) -> &Warehouse {
         self.warehouse.as_ref().expect("open between two steps")
     }
 
@@ -136,6 +168,17 @@ impl World {
 
     /// How the host is run from now on.
     fn config(&mut self, disk: Arc<dyn Disk>) -> WarehouseConfig {
+        if self.luck == Luck::Good {
+            return WarehouseConfig {
+                resident_max: NonZeroUsize::new(2).expect("not zero"),
+                snapshot_interval: 3,
+                check_one_in: 1,
+                segment_bytes: 128 << 10,
+                code_cache: Some(code_cache()),
+                disk,
+                ..WarehouseConfig::default()
+            };
+        }
         let random = &mut self.random;
         let count = |random: &mut Random, below| {
             NonZeroUsize::new(1 + usize::try_from(random.below(below)).unwrap()).unwrap()
@@ -162,9 +205,38 @@ impl World {
         Warehouse::open(self.dir.path(), config)
     }
 
+    /// The machine stops where the disk did: at once.
+    pub(crate) fn crash_if_stopped(&mut self) -> Result<()> {
+        if self.has_failed() && self.luck == Luck::Good { self.crash() } else { Ok(()) }
+    }
+
+    /// Operations of the disk so far.
+    pub(crate) fn operations(&self) -> u64 {
+        self.disk.operations()
+    }
+
+    /// Where the host keeps everything.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The vats that a crash must leave, and how many deliveries each has.
+    pub(crate) fn durable(&self) -> BTreeMap<VatName, (Script, u64)> {
+        let short = |durable: &Durable| (durable.vat.script.clone(), durable.vat.deliveries);
+        self.committed.iter().map(|(name, durable)| (name.clone(), short(durable))).collect()
+    }
+
     /// Opens what a crash or a clean end left, on a disk that will fail or not.
     fn reopen(&mut self) -> Result<()> {
-        (self.disk, self.fails_at) = disk(&mut self.random);
+        (self.disk, self.fails_at) = match self.luck {
+            Luck::Bad => disk(&mut self.random),
+            Luck::Good if !self.has_failed() => (Arc::clone(&self.disk), self.fails_at),
+            Luck::Good => (Arc::new(FaultyDisk::new()), None),
+        };
+        self.open()
+    }
+
+    fn open(&mut self) -> Result<()> {
         let opened = match self.open_with(Arc::clone(&self.disk)) {
             Err(error) if self.has_failed() => {
                 self.summary.faults += 1;
@@ -203,7 +275,7 @@ impl World {
         self.vats.keys().nth(usize::try_from(nth).ok()?).cloned()
     }
 
-    pub(super) fn create(&mut self) -> Result<()> {
+    pub(crate) fn create(&mut self) -> Result<()> {
         if self.vats.len() >= VATS_MAX {
             return Ok(());
         }
@@ -213,18 +285,18 @@ impl World {
         self.deliver(&name)
     }
 
-    pub(super) fn deliver(&mut self, name: &VatName) -> Result<()> {
+    pub(crate) fn deliver(&mut self, name: &VatName) -> Result<()> {
         let Vat { script, deliveries } = self.vats[name].clone();
         let result = script.deliver(self.warehouse(), name, deliveries);
         let Some(observed) = self.allow("deliver", result)? else { return Ok(()) };
-        let expected = self.steady.observed(&script, deliveries);
-        ensure!(*expected == observed, "{name}, delivery {deliveries}: {observed:?} instead of {expected:?}");
+        let expected = self.steady.borrow_mut().observed(&script, deliveries).clone();
+        ensure!(expected == observed, "{name}, delivery {deliveries}: {observed:?} instead of {expected:?}");
         self.vats.get_mut(name).expect("it was just there").deliveries += 1;
         self.summary.deliveries += 1;
         Ok(())
     }
 
-    pub(super) fn fork(&mut self, name: &VatName) -> Result<()> {
+    pub(crate) fn fork(&mut self, name: &VatName) -> Result<()> {
         if self.vats.len() >= VATS_MAX {
             return Ok(());
         }
@@ -238,7 +310,7 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn terminate(&mut self, name: &VatName) -> Result<()> {
+    pub(crate) fn terminate(&mut self, name: &VatName) -> Result<()> {
         let terminated = self.warehouse().terminate(name, "the simulation says so");
         if self.allow("terminate", terminated)?.is_some() {
             self.vats.remove(name);
@@ -247,12 +319,12 @@ impl World {
     }
 
     /// Something that must not be noticed.
-    pub(super) fn disturb(&mut self, how: impl FnOnce(&Warehouse) -> Result<(), Error>) -> Result<()> {
+    pub(crate) fn disturb(&mut self, how: impl FnOnce(&Warehouse) -> Result<(), Error>) -> Result<()> {
         let done = how(self.warehouse());
         self.allow("a disturbance", done).map(drop)
     }
 
-    pub(super) fn commit(&mut self, how: impl FnOnce(&Warehouse) -> Result<(), Error>) -> Result<()> {
+    pub(crate) fn commit(&mut self, how: impl FnOnce(&Warehouse) -> Result<(), Error>) -> Result<()> {
         let committed = how(self.warehouse());
         if self.allow("commit", committed)?.is_some() {
             self.is_committed();
@@ -274,8 +346,8 @@ impl World {
         let mut shares: Vec<Vec<(VatName, Vat, Vec<Observed>)>> = vec![Vec::new(); threads];
         for (n, (name, vat)) in self.vats.iter().enumerate() {
             let positions = vat.deliveries..vat.deliveries + each;
-            let expected =
-                positions.map(|position| self.steady.observed(&vat.script, position).clone()).collect();
+            let mut steady = self.steady.borrow_mut();
+            let expected = positions.map(|position| steady.observed(&vat.script, position).clone()).collect();
             shares[n % threads].push((name.clone(), vat.clone(), expected));
         }
         let disturbance = self.random.below(4);
@@ -317,7 +389,7 @@ impl World {
     }
 
     /// Everything is made durable, and the host ends and begins again.
-    pub(super) fn restart(&mut self) -> Result<()> {
+    pub(crate) fn restart(&mut self) -> Result<()> {
         let crashes = self.summary.crashes;
         self.commit(Warehouse::checkpoint)?;
         if self.summary.crashes != crashes {
@@ -330,7 +402,7 @@ impl World {
     }
 
     /// The power fails, and the host begins again.
-    pub(super) fn crash(&mut self) -> Result<()> {
+    pub(crate) fn crash(&mut self) -> Result<()> {
         self.summary.crashes += 1;
         self.look_back()?;
         let warehouse = self.warehouse.take().expect("open between two steps");
@@ -403,9 +475,9 @@ impl World {
         let looked = State::of(self.warehouse(), name);
         let Some(state) = self.allow("look at a vat", looked)? else { return Ok(()) };
         let state = state.digest();
-        let expected = self.steady.state(&script, deliveries);
+        let expected = self.steady.borrow_mut().state(&script, deliveries).clone();
         ensure!(
-            state == *expected,
+            state == expected,
             "{name} after {deliveries} deliveries is {state:?} instead of {expected:?}"
         );
         Ok(())
@@ -427,7 +499,7 @@ impl World {
     }
 
     /// The end: everything at rest is whole, and every vat is what a replay from birth makes.
-    pub(super) fn finish(mut self) -> Result<Summary> {
+    pub(crate) fn finish(mut self) -> Result<Summary> {
         self.restart()?;
         if self.fails_at.is_some() {
             // The verdict is not the disk's.

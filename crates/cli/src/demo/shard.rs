@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use indicatif::ProgressBar;
-use vat_warehouse::{VatLease, VatName, VatOptions, Warehouse};
+use vat_warehouse::{Error, VatLease, VatName, VatOptions, Warehouse};
 
 use super::fleet::Modules;
 use super::popularity::Popularity;
@@ -137,6 +137,23 @@ impl Shard {
         self.vats.iter().step_by(step).take(count).map(|vat| vat.name.clone()).collect()
     }
 
+    /// Goes on with vats of an earlier life: each script is where its vat is, vats that are not there are made, and who gets the
+    /// next message is chosen anew.
+    pub(crate) fn resume(&mut self, warehouse: &Warehouse, random: Random) -> Result<()> {
+        self.random = random;
+        for vat in &mut self.vats {
+            match warehouse.vat(&vat.name) {
+                Ok(row) => vat.catch_up(row.next_position.0),
+                Err(Error::UnknownVat(_)) => {
+                    self.time_ns += CRANK_NS;
+                    vat.create(warehouse, self.time_ns)?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the vats.
     pub(crate) fn create(
         &mut self,
@@ -177,6 +194,16 @@ impl Hosted {
     fn new(kind: Kind, seed: u64, number: u64) -> Hosted {
         let name = format!("{}-{number}", kind.module()).parse().expect("module names are fit for vats");
         Hosted { name, kind, script: Script::new(kind, seed, number), deliveries: 0, heap_bytes: 0 }
+    }
+
+    /// Says again, to nobody, what the vat was told.
+    fn catch_up(&mut self, deliveries: u64) {
+        while self.deliveries < deliveries {
+            if self.deliveries > 0 {
+                self.script.next();
+            }
+            self.deliveries += 1;
+        }
     }
 
     fn create(&mut self, warehouse: &Warehouse, time_ns: u64) -> Result<()> {

@@ -5,6 +5,7 @@
 mod bad_input;
 mod commands;
 mod demo;
+mod endurance;
 mod faults;
 mod harness;
 mod scripts;
