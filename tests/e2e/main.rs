@@ -16,3 +16,4 @@ mod steady;
 mod swingset;
 mod tidy;
 mod travel;
+mod upgrade;

@@ -6,12 +6,12 @@ use proptest::prelude::*;
 use crate::scenario::{Event, Host, STATE, Scenario, Trace, faulting_state, message};
 
 /// The vat that stays in memory from its first delivery to its last.
-fn steady(scenario: &Scenario) -> Trace {
+pub(crate) fn steady(scenario: &Scenario) -> Trace {
     scenario.run(Host { snapshot_interval: u64::MAX, ..Host::ALL[0] }, |_| Event::Stay)
 }
 
 /// Every event after every delivery, in every way of hosting.
-fn indistinguishable(scenario: &Scenario) {
+pub(crate) fn indistinguishable(scenario: &Scenario) {
     let steady = steady(scenario);
     for host in Host::ALL {
         for event in Event::UNDISTURBING {
@@ -29,7 +29,7 @@ fn indistinguishable(scenario: &Scenario) {
 }
 
 /// Crashes once, at `at`, after a commit at `committed`.
-fn crash_once(scenario: &Scenario, host: Host, committed: usize, at: usize) -> Trace {
+pub(crate) fn crash_once(scenario: &Scenario, host: Host, committed: usize, at: usize) -> Trace {
     scenario.run(host, move |position| match position {
         _ if position == at => Event::Crash,
         _ if position == committed => Event::Commit,
@@ -67,7 +67,7 @@ fn faulted_deliveries_leave_no_trace_in_the_vat() {
     indistinguishable(&scenario);
 }
 
-fn events(len: usize) -> impl Strategy<Value = Vec<Event>> {
+pub(crate) fn events(len: usize) -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         3 => Just(Event::Stay),
         2 => Just(Event::Snapshot),

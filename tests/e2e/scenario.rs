@@ -35,6 +35,8 @@ pub(crate) fn faulting_state() -> String {
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
     pub(crate) wasm: Vec<u8>,
+    /// What a `startVat` among the deliveries upgrades the vat to.
+    pub(crate) successor: Vec<u8>,
     pub(crate) start: CapData,
     pub(crate) deliveries: Vec<Delivery>,
     pub(crate) options: VatOptions,
@@ -201,8 +203,10 @@ pub(crate) fn vat() -> VatName {
 
 impl Scenario {
     pub(crate) fn wat(text: &str, deliveries: usize) -> Scenario {
+        let wasm = wat::parse_str(text).expect("the test's own module is well formed");
         Scenario {
-            wasm: wat::parse_str(text).expect("the test's own module is well formed"),
+            successor: wasm.clone(),
+            wasm,
             start: CapData::undefined(),
             deliveries: (0..deliveries).map(|n| message("step", &format!("[{n}]"))).collect(),
             options: VatOptions::default(),
@@ -220,12 +224,14 @@ impl Scenario {
         let open = || Warehouse::open(dir.path(), host.config()).unwrap();
         let mut warehouse = open();
         warehouse.install("module", &self.wasm).unwrap();
+        let successor = if self.successor == self.wasm { "module" } else { "successor" };
+        warehouse.install(successor, &self.successor).unwrap();
         warehouse.commit().unwrap();
         let mut observed: Vec<Observed> = Vec::new();
         let mut crashed_at = std::collections::BTreeSet::new();
         let mut position = 0;
         while position <= self.deliveries.len() {
-            let seen = self.deliver(&warehouse, position);
+            let seen = self.deliver(&warehouse, position, successor);
             match observed.get(position) {
                 Some(before) => assert_eq!(before, &seen, "position {position} again after a crash"),
                 None => observed.push(seen),
@@ -268,7 +274,7 @@ impl Scenario {
         self.observe(&warehouse, observed, root)
     }
 
-    fn deliver(&self, warehouse: &Warehouse, position: usize) -> Observed {
+    fn deliver(&self, warehouse: &Warehouse, position: usize, successor: &str) -> Observed {
         let listener = Listener::default();
         let time = Self::time(position);
         let (report, _) = match position.checked_sub(1) {
@@ -276,11 +282,10 @@ impl Scenario {
                 let options = self.options.clone();
                 warehouse.create(&vat(), "module", options, self.start.clone(), time, listener)
             }
-            Some(index) => warehouse.provide_blocking(&vat()).unwrap().deliver(
-                self.deliveries[index].clone(),
-                time,
-                listener,
-            ),
+            Some(index) => match self.deliveries[index].clone() {
+                Delivery::StartVat(args) => warehouse.upgrade(&vat(), successor, args, time, listener),
+                delivery => warehouse.provide_blocking(&vat()).unwrap().deliver(delivery, time, listener),
+            },
         };
         let report = report.unwrap();
         assert_eq!(report.position, position as u64);

@@ -16,7 +16,7 @@
 //! | 13, 14 | what the transcript of a new vat has | `the_transcript_of_a_new_vat_begins_with_its_start` |
 //! | 15 | spans close with snapshots | left out: snapshots leave no mark in a transcript; spans close by a policy of their own, tested with it |
 //! | 16 | restarts leave transcripts as they are | `restarts_leave_the_transcript_as_it_is` |
-//! | 17, 24 | upgrades | with the upgrade of code |
+//! | 17, 24, 75, 76, 79 | upgrades | `upgrade` |
 //! | 18 | export, import, go on | with export and import |
 //! | 19, 20 | from any stored state the next step is the same | `from_every_stored_state_the_next_crank_is_the_same` |
 //! | 22 | creation is not repeated | `a_vat_is_started_once` |

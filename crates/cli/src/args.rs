@@ -65,6 +65,9 @@ pub(crate) enum Command {
     Evict(Vat),
     /// Make a vat that goes on from where another is: the same heap without copying it, and a shared past
     Fork(Fork),
+    /// Replace a vat's code by another module: its storage stays, its heap begins anew
+    #[command(long_about = UPGRADE_HELP)]
+    Upgrade(Upgrade),
     /// Print 32 bytes that name a vat's heap, globals and module, whatever its history
     Root(Vat),
     /// Print what a vat was told, what it asked, and how that ended
@@ -107,6 +110,12 @@ stderr, with exit code 1. A faulted delivery is recorded, but what it changed is
 There is no kernel in this version: what the vat sends to other vats is recorded and carried nowhere, and a promise \
 that it resolves in a later delivery shows only in the transcript.";
 
+const UPGRADE_HELP: &str = "\
+Replace a vat's code by another installed module, and deliver `startVat` to it.
+
+What the vat keeps in vat storage stays; its heap begins anew. If the new code's start faults, nothing happened: the vat goes on \
+with its old code and its old state.";
+
 /// `vats install`
 #[derive(Debug, Args)]
 pub(crate) struct Install {
@@ -134,6 +143,18 @@ pub(crate) struct Create {
     #[arg(long, value_name = "N", default_value_t = limits::COMPUTRONS_PER_DELIVERY_DEFAULT,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) computrons: u64,
+}
+
+/// `vats upgrade`
+#[derive(Debug, Args)]
+pub(crate) struct Upgrade {
+    /// The vat
+    pub(crate) vat: VatName,
+    /// The name of an installed module
+    pub(crate) module: String,
+    /// The vat's new parameters; undefined if left out
+    #[arg(long, value_name = "JSON", value_parser = parse_json, allow_hyphen_values = true)]
+    pub(crate) args: Option<Value>,
 }
 
 /// `vats send`

@@ -19,6 +19,7 @@ mod show;
 mod stats;
 mod terminate;
 mod transcript;
+mod upgrade;
 
 use anyhow::{Result, bail};
 use vat_warehouse::{VatLease, VatName, Warehouse};
@@ -51,6 +52,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
         Command::Scrub => scrub::run(context),
         Command::Compact => compact::run(context),
         Command::Fork(args) => fork::run(context, args),
+        Command::Upgrade(args) => upgrade::run(context, args),
         Command::Root(args) => root::run(context, args),
         Command::Terminate(args) => terminate::run(context, args),
         Command::Demo(args) => demo::run(context, args),

@@ -86,6 +86,7 @@ impl Warehouse {
             snapshots: inner.storage.snapshots(row.id)?.len(),
             storage_keys: inner.storage.vatstore_len(row.id)?,
             memory_bytes_max: u64::from(kept.options.memory_pages_max) * WASM_PAGE_BYTES,
+            captured: kept.since,
             ..VatFigures::default()
         };
         inner.add_captured(row.id, &mut figures)?;

@@ -27,6 +27,16 @@ pub enum Error {
         /// The fault.
         fault: vat_abi::VatFault,
     },
+    /// The vat was not upgraded because the new code's `startVat` faulted; it goes on with its old code and state.
+    #[error(
+        "the vat {vat} was not upgraded and goes on as before, since the start of its new code faulted: {fault}"
+    )]
+    UpgradeFaulted {
+        /// Its name.
+        vat: VatName,
+        /// The fault.
+        fault: vat_abi::VatFault,
+    },
     /// A replay of the vat's transcript differed from the record; the vat is quarantined and takes no deliveries.
     #[error("the vat {vat} is quarantined: {reason}")]
     Quarantined {
@@ -60,6 +70,16 @@ pub enum Error {
         position: u64,
         /// Deliveries it has had.
         deliveries: u64,
+    },
+    /// The module of an older incarnation was deleted, so that its deliveries cannot be replayed.
+    #[error(
+        "the code of incarnation {incarnation} of vat {vat} was deleted; install it again to replay that time"
+    )]
+    CodeGone {
+        /// Its name.
+        vat: String,
+        /// The incarnation.
+        incarnation: u32,
     },
     /// What is stored of a vat contradicts itself.
     #[error("the stored state of vat {vat} is damaged: {what}")]

@@ -20,6 +20,7 @@ use vat_engine::{Globals, SyscallHandler, VatInstance};
 use vat_image::{FaultContext, HeapRoot, HeapTree, PAGE_BYTES, PageHash, PageNo};
 use vat_storage::{Position, VatRow};
 
+use crate::era::Era;
 use crate::error::Error;
 use crate::lease::Report;
 use crate::name::VatName;
@@ -32,6 +33,7 @@ use crate::warehouse::{Inner, Warehouse};
 /// A vat as it was after one of its deliveries, in memory, apart from the vat that lives.
 pub struct Moment {
     inner: Arc<Inner>,
+    /// Its row, as it was in the incarnation that the moment is of.
     row: VatRow,
     kept: KeptOptions,
     instance: VatInstance,
@@ -55,7 +57,12 @@ impl Warehouse {
         }
         let inner = Arc::clone(&self.inner);
         let kept = kept_options(&row)?;
-        let (instance, replayed) = inner.instance_at(&row, &kept, position + 1)?;
+        let era = Era::of(&row, &kept, position);
+        if inner.is_gone(era.module)? {
+            return Err(Error::CodeGone { vat: row.name, incarnation: era.incarnation });
+        }
+        let row = era.row(&row);
+        let (instance, replayed) = inner.instance_at(&row, &kept, era, position + 1)?;
         Ok(Moment { inner, row, kept, instance, next: position + 1, replayed, keys: OnceCell::new() })
     }
 }
@@ -133,9 +140,15 @@ impl Moment {
 
 impl Inner {
     /// An instance of the vat as it was before the delivery at `next`, and how many deliveries were replayed for it.
-    fn instance_at(&self, row: &VatRow, kept: &KeptOptions, next: u64) -> Result<(VatInstance, u64), Error> {
+    fn instance_at(
+        &self,
+        row: &VatRow,
+        kept: &KeptOptions,
+        era: Era,
+        next: u64,
+    ) -> Result<(VatInstance, u64), Error> {
         let _touching = FaultContext::enter(&label(&row.name));
-        let (mut instance, from) = self.nearest(row, kept, next)?;
+        let (mut instance, from) = self.nearest(row, kept, era, next)?;
         match self.replay(row, kept, &mut instance, from, next)? {
             None => Ok((instance, next - from)),
             Some(divergence) => {
@@ -145,7 +158,13 @@ impl Inner {
     }
 
     /// The newest usable state that covers no delivery at `next` or after.
-    fn nearest(&self, row: &VatRow, kept: &KeptOptions, next: u64) -> Result<(VatInstance, u64), Error> {
+    fn nearest(
+        &self,
+        row: &VatRow,
+        kept: &KeptOptions,
+        era: Era,
+        next: u64,
+    ) -> Result<(VatInstance, u64), Error> {
         let module = self.module(row.module)?;
         for snapshot in self.storage.snapshots(row.id)? {
             if snapshot.position.0 > next || snapshot.incarnation != row.incarnation {
@@ -160,7 +179,7 @@ impl Inner {
                 Err(error) => self.fall_back(row, snapshot.position.0, &error),
             }
         }
-        Ok((self.born(row.module, kept, &module)?, 0))
+        Ok((self.born(row.module, kept, &module)?, era.from))
     }
 }
 

@@ -2,9 +2,15 @@
 //!
 //! Options are part of what decides a delivery's result, so they are durable and travel with the vat. How the warehouse
 //! treats the vat (when it is evicted, when snapshotted) is not here: that is local to a host.
+//!
+//! ```text
+//!   position   0 ─────────── 7 ─────────── 19 ──────► next
+//!              past[0]       past[1]       since       one module each; a replay never crosses these borders
+//! ```
 
 use serde_json::{Value, json};
 use vat_engine::limits::{COMPUTRONS_PER_DELIVERY_DEFAULT, MEMORY_PAGES_DEFAULT, MEMORY_PAGES_MAX};
+use vat_storage::ModuleHash;
 
 use crate::name::VatName;
 
@@ -33,7 +39,20 @@ pub(crate) struct KeptOptions {
     /// The roots of the vat's randomness: each from a position on, the first from 0. A fork has its parent's and one of its own,
     /// so that the shared past replays and the futures differ.
     seeds: Vec<Seed>,
-    /// The engine's rules under which its transcript was made.
+    /// The engine's rules under which the transcript of its incarnation was made.
+    pub(crate) rules: u32,
+    /// The incarnations before this one, oldest first: as many as the incarnation's number says.
+    pub(crate) past: Vec<PastIncarnation>,
+    /// Position of the incarnation's first delivery, its `startVat`.
+    pub(crate) since: u64,
+}
+
+/// An incarnation that an upgrade ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PastIncarnation {
+    /// Position of its first delivery.
+    pub(crate) since: u64,
+    pub(crate) module: ModuleHash,
     pub(crate) rules: u32,
 }
 
@@ -52,7 +71,18 @@ impl KeptOptions {
             options: VatOptions { memory_pages_max, ..options },
             seeds: vec![Seed { from: 0, seed: name.seed() }],
             rules: vat_engine::RULES_VERSION,
+            past: Vec::new(),
+            since: 0,
         }
+    }
+
+    /// Those of the next incarnation, which begins at `position`; the one that ends ran `module`.
+    pub(crate) fn upgraded(&self, module: ModuleHash, position: u64) -> KeptOptions {
+        let mut upgraded = self.clone();
+        upgraded.past.push(PastIncarnation { since: self.since, module, rules: self.rules });
+        upgraded.since = position;
+        upgraded.rules = vat_engine::RULES_VERSION;
+        upgraded
     }
 
     /// Those of a fork that begins at `position`.
@@ -72,18 +102,26 @@ impl KeptOptions {
 
     /// The JSON that is stored.
     pub(crate) fn encode(&self) -> String {
-        json!({
+        let mut kept = json!({
             "computrons_per_delivery": self.options.computrons_per_delivery,
             "memory_pages_max": self.options.memory_pages_max,
             "rules": self.rules,
             "seeds": self.seeds.iter().map(Seed::encode).collect::<Vec<_>>(),
-        })
-        .to_string()
+        });
+        if !self.past.is_empty() {
+            kept["past"] = self.past.iter().map(PastIncarnation::encode).collect();
+            kept["since"] = self.since.into();
+        }
+        kept.to_string()
     }
 
     /// From stored JSON; `None` if it is not what [`KeptOptions::encode`] writes.
     pub(crate) fn decode(text: &str) -> Option<KeptOptions> {
         let value: Value = serde_json::from_str(text).ok()?;
+        let (past, since) = match value.get("past") {
+            None => (Vec::new(), 0),
+            Some(past) => (PastIncarnation::decode_all(past)?, value.get("since")?.as_u64()?),
+        };
         Some(KeptOptions {
             options: VatOptions {
                 computrons_per_delivery: value.get("computrons_per_delivery")?.as_u64()?,
@@ -91,7 +129,28 @@ impl KeptOptions {
             },
             seeds: Seed::decode_all(value.get("seeds")?)?,
             rules: value.get("rules")?.as_u64()?.try_into().ok()?,
+            past,
+            since,
         })
+    }
+}
+
+impl PastIncarnation {
+    fn encode(&self) -> Value {
+        json!({ "since": self.since, "module": self.module.to_string(), "rules": self.rules })
+    }
+
+    fn decode(value: &Value) -> Option<PastIncarnation> {
+        let module = blake3::Hash::from_hex(value.get("module")?.as_str()?).ok()?;
+        Some(PastIncarnation {
+            since: value.get("since")?.as_u64()?,
+            module: ModuleHash(*module.as_bytes()),
+            rules: value.get("rules")?.as_u64()?.try_into().ok()?,
+        })
+    }
+
+    fn decode_all(value: &Value) -> Option<Vec<PastIncarnation>> {
+        value.as_array()?.iter().map(PastIncarnation::decode).collect()
     }
 }
 
@@ -123,6 +182,18 @@ mod tests {
         assert_eq!(KeptOptions::decode(&kept.encode()), Some(kept.clone()));
         assert_eq!(KeptOptions::decode("{}"), None);
         assert_eq!(KeptOptions::decode(""), None);
+    }
+
+    #[test]
+    fn every_incarnation_is_remembered() {
+        let first = KeptOptions::new(&"alice".parse().unwrap(), VatOptions::default());
+        let (one, two) = (ModuleHash::of(b"one"), ModuleHash::of(b"two"));
+        let third = first.upgraded(one, 7).upgraded(two, 19);
+        let past: Vec<_> = third.past.iter().map(|past| (past.since, past.module)).collect();
+        assert_eq!((past, third.since), (vec![(0, one), (7, two)], 19));
+        assert_eq!(KeptOptions::decode(&third.encode()), Some(third.clone()));
+        let fork = third.forked(&"bob".parse().unwrap(), 30);
+        assert_eq!((fork.past, fork.since), (third.past, third.since), "a fork shares the past");
     }
 
     #[test]

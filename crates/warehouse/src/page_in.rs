@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Each step down is logged and counted and costs a longer replay, never a wrong answer. A delivery that was recorded as
-//! faulted had no effect on the heap and is passed over.
+//! faulted had no effect on the heap and is passed over. *Birth* is that of the vat's incarnation: nothing before its
+//! `startVat` is replayed, and no snapshot of an older one is used.
 
 use vat_abi::TranscriptEntry;
 use vat_engine::{CrankContext, HeapState, VatInstance, VatModule};
@@ -82,12 +83,15 @@ impl Inner {
             self.snapshots.forget(row.id);
         }
         for snapshot in self.storage.snapshots(row.id)? {
+            if snapshot.incarnation != row.incarnation {
+                continue; // A heap of code that was replaced.
+            }
             let loaded = self.snapshots.load(&snapshot).map_err(|error| error.to_string());
             let restored = loaded.and_then(|saved| match fits(&saved) {
                 true => {
                     self.restore_cold(kept, module, &saved).map(|i| (i, saved)).map_err(|e| e.to_string())
                 }
-                false => Err("it belongs to another incarnation".to_owned()),
+                false => Err("it is ahead of the transcript".to_owned()),
             });
             match restored {
                 Ok((instance, saved)) => {
@@ -98,7 +102,7 @@ impl Inner {
                 Err(error) => self.fall_back(row, snapshot.position.0, &error),
             }
         }
-        Ok((self.born(row.module, kept, module)?, 0))
+        Ok((self.born(row.module, kept, module)?, kept.since))
     }
 
     /// A new instance of a module, as it is after birth.
@@ -231,11 +235,14 @@ pub(crate) fn crank_context(
     }
 }
 
+/// The vat's options, which name as many past incarnations as there were.
 pub(crate) fn kept_options(row: &VatRow) -> Result<KeptOptions, Error> {
-    KeptOptions::decode(&row.options).ok_or_else(|| Error::Damaged {
-        vat: row.name.clone(),
-        what: "its options cannot be read".to_owned(),
-    })
+    let damaged = |what: &str| Error::Damaged { vat: row.name.clone(), what: what.to_owned() };
+    let kept = KeptOptions::decode(&row.options).ok_or_else(|| damaged("its options cannot be read"))?;
+    if kept.past.len() as u64 != u64::from(row.incarnation.0) {
+        return Err(damaged("its options tell of another number of upgrades than it had"));
+    }
+    Ok(kept)
 }
 
 pub(crate) fn decode_entry(row: &VatRow, position: Position, entry: &[u8]) -> Result<TranscriptEntry, Error> {

@@ -7,6 +7,7 @@
 use vat_engine::VatInstance;
 use vat_storage::{VatRow, VatStatus};
 
+use crate::era::Era;
 use crate::error::Error;
 use crate::name::VatName;
 use crate::page_in::kept_options;
@@ -54,8 +55,17 @@ impl Warehouse {
 impl Inner {
     fn replay_from_birth(&self, row: &VatRow) -> Result<Option<Divergence>, Error> {
         let kept = kept_options(row)?;
-        let module = self.module(row.module)?;
-        let mut instance = VatInstance::birth(&self.engine, &module, kept.options.memory_pages_max)?;
-        self.replay(row, &kept, &mut instance, 0, row.next_position.0)
+        for era in Era::all(row, &kept, row.next_position.0) {
+            if self.is_gone(era.module)? {
+                continue; // What an older incarnation ran can be deleted, and then not be replayed.
+            }
+            let module = self.module(era.module)?;
+            let mut instance = VatInstance::birth(&self.engine, &module, kept.options.memory_pages_max)?;
+            let divergence = self.replay(&era.row(row), &kept, &mut instance, era.from, era.to)?;
+            if divergence.is_some() {
+                return Ok(divergence);
+            }
+        }
+        Ok(None)
     }
 }

@@ -19,6 +19,7 @@ pub(crate) struct Counters {
     pub(crate) fallbacks: Counter,
     pub(crate) disagreements: Counter,
     pub(crate) quarantined: Counter,
+    pub(crate) upgrades: Counter,
     pub(crate) merges: Counter,
     pub(crate) compacted: Counter,
     pub(crate) syncs: Counter,
@@ -74,6 +75,8 @@ pub struct Stats {
     pub disagreements: u64,
     /// Vats quarantined.
     pub quarantined: u64,
+    /// Vats whose code was replaced.
+    pub upgrades: u64,
     /// Images merged in the background.
     pub merges: u64,
     /// Segments of the page store whose live layers were moved, so that they could be removed.
@@ -111,6 +114,7 @@ impl Inner {
             fallbacks: count.fallbacks.get(),
             disagreements: count.disagreements.get(),
             quarantined: count.quarantined.get(),
+            upgrades: count.upgrades.get(),
             merges: count.merges.get(),
             compacted: count.compacted.get(),
             syncs: count.syncs.get(),

@@ -1,6 +1,7 @@
 //! Verification: a vat's whole transcript is replayed from birth beside its stored state, and the two are compared.
 //!
-//! The replay starts from the module's own code, not from its birth image, and runs every delivery, the faulted ones too (on
+//! Each incarnation is replayed from the birth of its own module. Of those that upgrades ended, only the transcript is left to be
+//! compared; their deliveries are passed over, and counted, if their module was deleted. The replay starts from the module's own code, not from its birth image, and runs every delivery, the faulted ones too (on
 //! a copy, since a fault leaves an instance that cannot go on). Equal means: every syscall, outcome and computron count is as
 //! recorded, and the heap's bytes and globals at the end are those of the vat as the warehouse would page it in. Nothing is
 //! changed by it.
@@ -8,9 +9,11 @@
 use std::fmt;
 
 use vat_engine::VatInstance;
-use vat_storage::{Position, VatId};
+use vat_storage::{ModuleHash, Position, VatId, VatRow};
 
+use crate::era::Era;
 use crate::error::Error;
+use crate::options::KeptOptions;
 use crate::page_in::{check_alive, crank_context, decode_entry, kept_options};
 use crate::replay::{Divergence, replay_delivery};
 use crate::residency::Resident;
@@ -23,6 +26,8 @@ pub struct Verification {
     pub deliveries: u64,
     /// Computrons they used.
     pub computrons: u64,
+    /// Deliveries of older incarnations that were not replayed, since their modules are gone.
+    pub passed_over: u64,
     /// Bytes of heap that were compared.
     pub heap_bytes: u64,
     /// What was found.
@@ -105,29 +110,30 @@ impl Inner {
         let row = self.storage.vat(vat)?;
         check_alive(&row)?;
         let kept = kept_options(&row)?;
-        let module = self.module(row.module)?;
-        let mut replayed = VatInstance::birth(&self.engine, &module, kept.options.memory_pages_max)?;
-        let mut verification =
-            Verification { deliveries: 0, computrons: 0, heap_bytes: 0, verdict: Verdict::Identical };
-        for recorded in self.storage.entries(vat, Position(0), Position(resident.next)) {
-            let (position, entry) = recorded?;
-            let entry = decode_entry(&row, position, &entry)?;
-            let context = crank_context(&kept, row.incarnation.0, position.0, entry.time_ns);
-            let divergence = if entry.outcome.fault().is_some() {
-                let mut copy = replayed.duplicate(&self.engine)?;
-                replay_delivery(&mut copy, position.0, &entry, &context)?
-            } else {
-                replay_delivery(&mut replayed, position.0, &entry, &context)?
-            };
-            verification.deliveries += 1;
-            verification.computrons = verification.computrons.saturating_add(entry.computrons.0);
-            if let Some(divergence) = divergence {
+        let mut verification = Verification {
+            deliveries: 0,
+            computrons: 0,
+            passed_over: 0,
+            heap_bytes: 0,
+            verdict: Verdict::Identical,
+        };
+        let mut eras = Era::all(&row, &kept, resident.next);
+        let now = eras.pop().expect("a vat has an incarnation");
+        for era in eras {
+            if self.is_gone(era.module)? {
+                verification.passed_over += era.to - era.from;
+            } else if let Err(divergence) = self.replay_era(&row, &kept, &era, &mut verification)? {
                 verification.verdict = Verdict::Diverged(divergence);
                 return Ok(verification);
             }
         }
-        verification.heap_bytes = resident.instance.heap().len() as u64;
-        verification.verdict = compare(&mut resident.instance, &mut replayed);
+        match self.replay_era(&row, &kept, &now, &mut verification)? {
+            Ok(mut replayed) => {
+                verification.heap_bytes = resident.instance.heap().len() as u64;
+                verification.verdict = compare(&mut resident.instance, &mut replayed);
+            }
+            Err(divergence) => verification.verdict = Verdict::Diverged(divergence),
+        }
         if verification.verdict.is_identical() {
             self.storage.verify_spans(vat)?;
             let keys = self.differing_keys(&row)?;
@@ -137,6 +143,44 @@ impl Inner {
             }
         }
         Ok(verification)
+    }
+
+    /// Whether a module was deleted: what an older incarnation ran may be.
+    pub(crate) fn is_gone(&self, module: ModuleHash) -> Result<bool, Error> {
+        match self.storage.module_row(module) {
+            Ok(_) => Ok(false),
+            Err(vat_storage::Error::Unknown { .. }) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Replays one incarnation from the birth of its module: the instance at its end, or how it differed.
+    fn replay_era(
+        &self,
+        row: &VatRow,
+        kept: &KeptOptions,
+        era: &Era,
+        verification: &mut Verification,
+    ) -> Result<Result<VatInstance, Divergence>, Error> {
+        let module = self.module(era.module)?;
+        let mut replayed = VatInstance::birth(&self.engine, &module, kept.options.memory_pages_max)?;
+        for recorded in self.storage.entries(row.id, Position(era.from), Position(era.to)) {
+            let (position, entry) = recorded?;
+            let entry = decode_entry(row, position, &entry)?;
+            let context = crank_context(kept, era.incarnation, position.0, entry.time_ns);
+            let divergence = if entry.outcome.fault().is_some() {
+                let mut copy = replayed.duplicate(&self.engine)?;
+                replay_delivery(&mut copy, position.0, &entry, &context)?
+            } else {
+                replay_delivery(&mut replayed, position.0, &entry, &context)?
+            };
+            verification.deliveries += 1;
+            verification.computrons = verification.computrons.saturating_add(entry.computrons.0);
+            if let Some(divergence) = divergence {
+                return Ok(Err(divergence));
+            }
+        }
+        Ok(Ok(replayed))
     }
 }
 

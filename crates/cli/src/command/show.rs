@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context, args: &Vat) -> Result<()> {
     table.row(&[&"status", &one_line(status_text(&vat.status))]);
     table.row(&[&"incarnation", &vat.incarnation]);
     table.row(&[&"deliveries", &grouped(vat.next_position.0)]);
-    table.row(&[&"snapshot", &snapshot_text(snapshot, &vat)]);
+    table.row(&[&"snapshot", &snapshot_text(snapshot, figures.captured, &vat)]);
     table.row(&[&"heap", &heap_bytes.map_or("unknown".to_owned(), bytes)]);
     table.row(&[
         &"at rest",
@@ -85,12 +85,13 @@ fn deliveries(number: u64) -> String {
     counted(number, "delivery", "deliveries")
 }
 
-fn snapshot_text(snapshot: Option<u64>, vat: &VatRow) -> String {
+/// `since` is where a replay without a snapshot begins.
+fn snapshot_text(snapshot: Option<u64>, since: u64, vat: &VatRow) -> String {
+    let replayed = |from| vat.next_position.0.saturating_sub(from);
     match snapshot {
-        None => format!("none; its next use replays {}", deliveries(vat.next_position.0)),
+        None => format!("none; its next use replays {}", deliveries(replayed(since))),
         Some(position) => {
-            let replayed = vat.next_position.0.saturating_sub(position);
-            format!("after {}; its next use replays {}", deliveries(position), grouped(replayed))
+            format!("after {}; its next use replays {}", deliveries(position), grouped(replayed(position)))
         }
     }
 }

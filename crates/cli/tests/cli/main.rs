@@ -10,4 +10,5 @@ mod faults;
 mod harness;
 mod scripts;
 mod travel;
+mod upgrade;
 mod wat;
