@@ -1,6 +1,7 @@
 //! End-to-end tests of the whole warehouse, in one binary, since every further one links wasmtime again.
 
 mod compaction;
+mod convert;
 mod crash_matrix;
 mod fallback;
 mod faults;

@@ -80,6 +80,9 @@ pub(crate) enum Command {
     At(At),
     /// Show which pages, globals and storage keys differ between a vat after one delivery and after another
     Diff(Diff),
+    /// Turn transcripts into snapshots, so that the next use of each vat replays nothing
+    #[command(long_about = CONVERT_HELP)]
+    Convert(Convert),
     /// Count what the data directory holds
     Stats,
     /// Read all heap images at rest, and compare every page with its hash
@@ -109,6 +112,12 @@ stderr, with exit code 1. A faulted delivery is recorded, but what it changed is
 
 There is no kernel in this version: what the vat sends to other vats is recorded and carried nowhere, and a promise \
 that it resolves in a later delivery shows only in the transcript.";
+
+const CONVERT_HELP: &str = "\
+Turn transcripts into snapshots, so that the next use of each vat replays nothing.
+
+Vats without a snapshot, or with one that is behind, are replayed, several at the same time: first those that are named, then those \
+with the most to replay. What is done is kept at once: after an interruption, run it again, and it goes on.";
 
 const UPGRADE_HELP: &str = "\
 Replace a vat's code by another installed module, and deliver `startVat` to it.
@@ -261,6 +270,17 @@ pub(crate) struct Diff {
     pub(crate) a: u64,
     /// Another delivery
     pub(crate) b: u64,
+}
+
+/// `vats convert`
+#[derive(Debug, Args)]
+pub(crate) struct Convert {
+    /// Vats to begin with, in this order
+    #[arg(long, value_name = "VAT,…", value_delimiter = ',')]
+    pub(crate) first: Vec<VatName>,
+    /// Replay this many vats at the same time; as many as there are processors if left out
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
 }
 
 /// `vats terminate`

@@ -3,6 +3,7 @@
 mod at;
 mod compact;
 mod completions;
+mod convert;
 mod create;
 mod diff;
 mod evict;
@@ -52,6 +53,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
         Command::Scrub => scrub::run(context),
         Command::Compact => compact::run(context),
         Command::Fork(args) => fork::run(context, args),
+        Command::Convert(args) => convert::run(context, args),
         Command::Upgrade(args) => upgrade::run(context, args),
         Command::Root(args) => root::run(context, args),
         Command::Terminate(args) => terminate::run(context, args),

@@ -110,6 +110,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The system gave no thread for background work.
+    #[error("cannot start a thread for background work: {0}")]
+    Thread(#[source] std::io::Error),
     /// The asynchronous part was called where no tokio runtime is.
     #[error("a page-in was asked for outside of a tokio runtime, or the runtime is shutting down")]
     NoRuntime,

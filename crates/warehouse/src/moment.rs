@@ -149,7 +149,7 @@ impl Inner {
     ) -> Result<(VatInstance, u64), Error> {
         let _touching = FaultContext::enter(&label(&row.name));
         let (mut instance, from) = self.nearest(row, kept, era, next)?;
-        match self.replay(row, kept, &mut instance, from, next)? {
+        match self.replay(row, kept, &mut instance, from..next)? {
             None => Ok((instance, next - from)),
             Some(divergence) => {
                 Err(Error::ReplayDiffers { vat: row.name.clone(), divergence: Box::new(divergence) })

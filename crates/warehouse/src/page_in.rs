@@ -10,6 +10,8 @@
 //! faulted had no effect on the heap and is passed over. *Birth* is that of the vat's incarnation: nothing before its
 //! `startVat` is replayed, and no snapshot of an older one is used.
 
+use std::ops::Range;
+
 use vat_abi::TranscriptEntry;
 use vat_engine::{CrankContext, HeapState, VatInstance, VatModule};
 use vat_image::{FaultContext, PageNo};
@@ -24,6 +26,23 @@ use crate::residency::Resident;
 use crate::snapshots::{Parked, Saved};
 use crate::warehouse::Inner;
 
+/// Whether a replay goes on after a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Next,
+    /// It ends here.
+    Leave,
+}
+
+/// A vat that was brought into memory step by step.
+#[derive(Debug)]
+pub(crate) enum PagedIn {
+    /// As it is now.
+    Whole(Resident),
+    /// As it was before the delivery at which the replay was left, which is its `next`. Good for a snapshot, not for a delivery.
+    Until(Resident),
+}
+
 impl Inner {
     /// Brings the vat into memory. The caller holds its cell.
     pub(crate) fn page_in(&self, vat: VatId) -> Result<Resident, Error> {
@@ -31,27 +50,35 @@ impl Inner {
             self.counters.page_ins.add(1);
             return Ok(resident);
         }
+        match self.page_in_stepwise(vat, &mut |_| Step::Next)? {
+            PagedIn::Whole(resident) => {
+                self.counters.page_ins.add(1);
+                Ok(resident)
+            }
+            PagedIn::Until(_) => unreachable!("every step was to go on"),
+        }
+    }
+
+    /// Brings the vat into memory, asking `step` after every replayed delivery, which is told the delivery's computrons.
+    pub(crate) fn page_in_stepwise(
+        &self,
+        vat: VatId,
+        step: &mut dyn FnMut(u64) -> Step,
+    ) -> Result<PagedIn, Error> {
         let row = self.storage.vat(vat)?;
         check_alive(&row)?;
         let kept = kept_options(&row)?;
         let _touching = FaultContext::enter(&label(&row.name));
         let module = self.module(row.module)?;
         let (mut instance, from) = self.restore_newest(&row, &kept, &module)?;
-        let next = row.next_position.0;
-        if let Some(divergence) = self.replay(&row, &kept, &mut instance, from, next)? {
-            return Err(self.quarantine(&row, divergence));
-        }
-        self.counters.page_ins.add(1);
+        let next = match self.replay_stepwise(&row, &kept, &mut instance, from..row.next_position.0, step)? {
+            Ok(next) => next,
+            Err(divergence) => return Err(self.quarantine(&row, divergence)),
+        };
         let label = label(&row.name);
-        Ok(Resident {
-            label,
-            instance,
-            kept,
-            incarnation: row.incarnation.0,
-            next,
-            captured: from,
-            touched: None,
-        })
+        let incarnation = row.incarnation.0;
+        let resident = Resident { label, instance, kept, incarnation, next, captured: from, touched: None };
+        Ok(if next == row.next_position.0 { PagedIn::Whole(resident) } else { PagedIn::Until(resident) })
     }
 
     /// The vat as it was when it was evicted, if that is still known and there is nothing to replay: without a look into the
@@ -179,28 +206,44 @@ impl Inner {
         tracing::warn!(vat = %row.name, position, %error, "a snapshot cannot be used; falling back to an older state");
     }
 
-    /// Replays the deliveries `from..to`.
+    /// Replays deliveries: how that differed from the record, if it did.
     pub(crate) fn replay(
         &self,
         row: &VatRow,
         kept: &KeptOptions,
         instance: &mut VatInstance,
-        from: u64,
-        to: u64,
+        deliveries: Range<u64>,
     ) -> Result<Option<Divergence>, Error> {
-        for recorded in self.storage.entries(row.id, Position(from), Position(to)) {
+        Ok(self.replay_stepwise(row, kept, instance, deliveries, &mut |_| Step::Next)?.err())
+    }
+
+    /// Replays deliveries until `step` leaves: the position reached, or how the replay differed.
+    fn replay_stepwise(
+        &self,
+        row: &VatRow,
+        kept: &KeptOptions,
+        instance: &mut VatInstance,
+        deliveries: Range<u64>,
+        step: &mut dyn FnMut(u64) -> Step,
+    ) -> Result<Result<u64, Divergence>, Error> {
+        let mut reached = deliveries.start;
+        for recorded in self.storage.entries(row.id, Position(reached), Position(deliveries.end)) {
             let (position, entry) = recorded?;
             let entry = decode_entry(row, position, &entry)?;
             self.counters.replayed.add(1);
+            reached = position.0 + 1;
             if entry.outcome.fault().is_some() || self.has(Canary::SkipsADelivery) {
                 continue;
             }
             let context = crank_context(kept, row.incarnation.0, position.0, entry.time_ns);
             if let Some(divergence) = replay_delivery(instance, position.0, &entry, &context)? {
-                return Ok(Some(divergence));
+                return Ok(Err(divergence));
+            }
+            if step(entry.computrons.0) == Step::Leave {
+                break;
             }
         }
-        Ok(None)
+        Ok(Ok(reached))
     }
 
     /// Takes a diverging vat out of service, with its evidence.

@@ -61,7 +61,7 @@ impl Inner {
             }
             let module = self.module(era.module)?;
             let mut instance = VatInstance::birth(&self.engine, &module, kept.options.memory_pages_max)?;
-            let divergence = self.replay(&era.row(row), &kept, &mut instance, era.from, era.to)?;
+            let divergence = self.replay(&era.row(row), &kept, &mut instance, era.from..era.to)?;
             if divergence.is_some() {
                 return Ok(divergence);
             }

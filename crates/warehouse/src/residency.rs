@@ -137,6 +137,12 @@ impl Residency {
         }
     }
 
+    /// Whether somebody waits for the cell of a vat that the caller has locked.
+    pub(crate) fn is_wanted(&self, vat: VatId) -> bool {
+        // The table has one hand on it, the caller's guard another.
+        self.lock_table().cells.get(&vat).is_some_and(|cell| Arc::strong_count(cell) > 2)
+    }
+
     /// Removes the vat's cell if nobody has a hand on it and it holds nothing. Call after letting go of the guard.
     pub(crate) fn tidy(&self, vat: VatId) {
         let mut table = self.lock_table();

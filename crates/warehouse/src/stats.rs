@@ -20,6 +20,7 @@ pub(crate) struct Counters {
     pub(crate) disagreements: Counter,
     pub(crate) quarantined: Counter,
     pub(crate) upgrades: Counter,
+    pub(crate) converted: Counter,
     pub(crate) merges: Counter,
     pub(crate) compacted: Counter,
     pub(crate) syncs: Counter,
@@ -77,6 +78,8 @@ pub struct Stats {
     pub quarantined: u64,
     /// Vats whose code was replaced.
     pub upgrades: u64,
+    /// Vats whose transcripts were turned into snapshots in the background.
+    pub converted: u64,
     /// Images merged in the background.
     pub merges: u64,
     /// Segments of the page store whose live layers were moved, so that they could be removed.
@@ -115,6 +118,7 @@ impl Inner {
             disagreements: count.disagreements.get(),
             quarantined: count.quarantined.get(),
             upgrades: count.upgrades.get(),
+            converted: count.converted.get(),
             merges: count.merges.get(),
             compacted: count.compacted.get(),
             syncs: count.syncs.get(),

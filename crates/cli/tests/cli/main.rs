@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod commands;
+mod convert;
 mod demo;
 mod endurance;
 mod faults;
