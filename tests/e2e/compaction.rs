@@ -132,7 +132,11 @@ fn states_captured_on_top_of_moved_layers_are_durable() {
 #[test]
 fn a_segment_with_a_damaged_layer_stays() {
     let dir = tempfile::tempdir().unwrap();
-    drop(worn(dir.path()));
+    let warehouse = worn(dir.path());
+    // What is left of one vat of six makes every segment mostly garbage, however far merging has come.
+    (1..VATS).for_each(|n| warehouse.terminate(&name(n), "no longer needed").unwrap());
+    warehouse.checkpoint().unwrap();
+    drop(warehouse);
     let files = || std::fs::read_dir(dir.path().join("pages")).unwrap().map(|entry| entry.unwrap().path());
     for file in files() {
         let bytes = std::fs::read(&file).unwrap();
@@ -145,9 +149,8 @@ fn a_segment_with_a_damaged_layer_stays() {
     warehouse.checkpoint().unwrap();
     let kept = damaged.iter().filter(|file| file.exists()).count();
     assert!(kept as u64 >= compacted.left, "whoever wants to look into the damage can");
-    for n in 0..VATS {
-        assert!(warehouse.verify(&name(n)).unwrap().verdict.is_identical(), "the vats come back from birth");
-    }
+    let verified = warehouse.verify(&name(0)).unwrap();
+    assert!(verified.verdict.is_identical(), "the vat comes back from birth: {}", verified.verdict);
 }
 
 /// Three threads use, commit and compact the same warehouse; then it crashes.

@@ -8,6 +8,7 @@ fn scenario(guest: &str, start: &str, calls: &[(&str, &str)]) -> Scenario {
     let wasm = vat_guests::wasm(guest).unwrap_or_else(|why| panic!("the vat {guest} was not built: {why}"));
     let mut scenario = Scenario::wat("(module)", 0);
     scenario.wasm = wasm.to_vec();
+    scenario.successor = wasm.to_vec();
     scenario.start.body = format!("#{start}");
     scenario.deliveries = calls.iter().map(|(method, args)| message(method, args)).collect();
     scenario
