@@ -29,8 +29,24 @@ const BLOCK_BYTES: usize = BLOCK_PAGES as usize * PageHash::BYTES;
 /// Bytes that all blocks of the process take at most: the hashes of 8 GiB of heaps.
 const KEPT_BYTES_MAX: usize = 64 << 20;
 
-/// Bytes that all blocks of the process take.
-static KEPT_BYTES: AtomicUsize = AtomicUsize::new(0);
+/// What the blocks of the process share.
+static BUDGET: Budget = Budget(AtomicUsize::new(0));
+
+/// Bytes that blocks take, at most [`KEPT_BYTES_MAX`].
+#[derive(Debug)]
+struct Budget(AtomicUsize);
+
+impl Budget {
+    /// Takes so much, if it is left.
+    fn take(&self, bytes: usize) -> bool {
+        let more = |kept: usize| kept.checked_add(bytes).filter(|kept| *kept <= KEPT_BYTES_MAX);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
 
 /// A block, once it was read.
 type Block = OnceLock<Box<[PageHash]>>;
@@ -40,11 +56,12 @@ type Block = OnceLock<Box<[PageHash]>>;
 pub(super) struct HashBlocks {
     data_pages: u32,
     blocks: OnceLock<Box<[Block]>>,
+    budget: &'static Budget,
 }
 
 impl HashBlocks {
     pub(super) fn new(data_pages: u32) -> HashBlocks {
-        HashBlocks { data_pages, blocks: OnceLock::new() }
+        HashBlocks { data_pages, blocks: OnceLock::new(), budget: &BUDGET }
     }
 
     /// The hash of a data page; `read` reads hashes from the file.
@@ -60,14 +77,14 @@ impl HashBlocks {
         if let Some(hashes) = block.get() {
             return Ok(hashes[(data_page - first) as usize]);
         }
-        if !take(BLOCK_BYTES) {
+        if !self.budget.take(BLOCK_BYTES) {
             return Ok(read(data_page..data_page + 1)?[0]);
         }
-        let hashes =
-            read(first..self.data_pages.min(first + BLOCK_PAGES)).inspect_err(|_| give_back(BLOCK_BYTES))?;
+        let hashes = read(first..self.data_pages.min(first + BLOCK_PAGES))
+            .inspect_err(|_| self.budget.give_back(BLOCK_BYTES))?;
         let hash = hashes[(data_page - first) as usize];
         if block.set(hashes.into_boxed_slice()).is_err() {
-            give_back(BLOCK_BYTES); // Another thread was faster.
+            self.budget.give_back(BLOCK_BYTES); // Another thread was faster.
         }
         Ok(hash)
     }
@@ -76,18 +93,8 @@ impl HashBlocks {
 impl Drop for HashBlocks {
     fn drop(&mut self) {
         let kept = self.blocks.get().map_or(0, |blocks| blocks.iter().filter(|b| b.get().is_some()).count());
-        give_back(kept * BLOCK_BYTES);
+        self.budget.give_back(kept * BLOCK_BYTES);
     }
-}
-
-/// Takes from the budget, if so much is left.
-fn take(bytes: usize) -> bool {
-    let more = |kept: usize| kept.checked_add(bytes).filter(|kept| *kept <= KEPT_BYTES_MAX);
-    KEPT_BYTES.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-}
-
-fn give_back(bytes: usize) {
-    KEPT_BYTES.fetch_sub(bytes, Ordering::Relaxed);
 }
 
 #[cfg(test)]
@@ -97,29 +104,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_is_read_once_and_its_budget_comes_back() {
+    fn a_block_is_read_once_within_a_budget_that_comes_back() {
         let hash = |page: u32| PageHash([u8::try_from(page % 251).unwrap(); 32]);
         let reads = Cell::new(0);
         let read = |pages: Range<u32>| {
             reads.set(reads.get() + 1);
             Ok(pages.map(hash).collect())
         };
-        let blocks = HashBlocks::new(300);
-        for page in (0..300).chain(0..300) {
-            assert_eq!(blocks.hash(page, read).unwrap(), hash(page));
+        static ROOMY: Budget = Budget(AtomicUsize::new(KEPT_BYTES_MAX - 3 * BLOCK_BYTES));
+        static SPENT: Budget = Budget(AtomicUsize::new(KEPT_BYTES_MAX - BLOCK_BYTES + 1));
+        let blocks = |budget| HashBlocks { data_pages: 300, blocks: OnceLock::new(), budget };
+        for _ in 0..2 {
+            reads.set(0);
+            let kept = blocks(&ROOMY);
+            for page in (0..300).chain(0..300) {
+                assert_eq!(kept.hash(page, read).unwrap(), hash(page));
+            }
+            assert_eq!(reads.get(), 3, "one read for each block");
+            assert!(!ROOMY.take(1), "all of the budget is in use until the blocks are dropped");
         }
-        assert_eq!(reads.get(), 3);
-        drop(blocks);
-
-        let spent = HashBlocks::new(300);
-        let mut rest = 0;
-        while take(BLOCK_BYTES) {
-            rest += BLOCK_BYTES;
-        }
+        reads.set(0);
+        let single = blocks(&SPENT);
         for page in 0..300 {
-            assert_eq!(spent.hash(page, read).unwrap(), hash(page));
+            assert_eq!(single.hash(page, read).unwrap(), hash(page));
         }
-        assert_eq!(reads.get(), 303);
-        give_back(rest);
+        assert_eq!(reads.get(), 300, "without a budget, one read for each hash");
     }
 }
