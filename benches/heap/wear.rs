@@ -2,6 +2,7 @@
 //!
 //! Every eviction saves 16 pages scattered at random: the worst case for layers, which is why they are merged. Merging is done
 //! here as a background thread would, until the policy has nothing to ask, and dead segments are removed as a compaction would.
+//! Two policies show the trade: a larger divisor writes more and leaves less to copy.
 
 use anyhow::{Context, Result};
 use vat_engine::HeapState;
@@ -18,17 +19,29 @@ const HEAP: HeapSize = HeapSize(64);
 /// Evictions after which segments without live bytes are removed.
 const REMOVE_INTERVAL: u32 = 500;
 
+/// Parts of the base that a restore may copy, one in so many: the default, and a fourth of it.
+const DIVISORS: [u32; 2] = [8, 32];
+
 pub(super) fn bench(session: &mut Session) -> Result<()> {
+    DIVISORS.iter().try_for_each(|divisor| bench_policy(session, *divisor))
+}
+
+fn bench_policy(session: &mut Session, base_divisor: u32) -> Result<()> {
+    let policy = MergePolicy { base_divisor, ..MergePolicy::default() };
     let evictions: u32 = session.scale().pick(500, 10_000);
-    let name = format!("worn/heap={HEAP}/evictions={evictions}");
+    let divisor =
+        if policy == MergePolicy::default() { String::new() } else { format!("/divisor={base_divisor}") };
+    let name = format!("worn/heap={HEAP}/evictions={evictions}{divisor}");
     if !session.wants(&name) {
         return Ok(());
     }
     let dir = scratch()?;
     let subject = Subject::new(dir.path(), HEAP)?;
-    let (state, wear) = wear_out(&subject, evictions)?;
+    let (state, wear) = wear_out(&subject, evictions, &policy)?;
     subject.pages.sync()?;
 
+    let copied = f64::from(state.image.plan().copied_pages()) * 4096.0;
+    session.once(Figure::bytes(format!("{name}/copied")), copied, None);
     session.once(Figure::times(format!("{name}/written")), wear.written / wear.changed, None);
     session.pair(
         Figure::time(format!("{name}/restore/dirty=0")).at_most(2.0),
@@ -58,7 +71,7 @@ struct Wear {
     written: f64,
 }
 
-fn wear_out(subject: &Subject, evictions: u32) -> Result<(HeapState, Wear)> {
+fn wear_out(subject: &Subject, evictions: u32, policy: &MergePolicy) -> Result<(HeapState, Wear)> {
     let mut state = subject.birth.clone();
     let mut wear = Wear::default();
     for eviction in 0..evictions {
@@ -69,7 +82,7 @@ fn wear_out(subject: &Subject, evictions: u32) -> Result<(HeapState, Wear)> {
         wear.changed += f64::from(captured.stats.written) * 4096.0;
         wear.written += newest_bytes(&captured.state.image)?;
         state = captured.state;
-        while let Some(image) = merge(&subject.pages, &state.image, &MergePolicy::default())? {
+        while let Some(image) = merge(&subject.pages, &state.image, policy)? {
             wear.written += newest_bytes(&image)?;
             state.image = image;
         }
