@@ -1,9 +1,11 @@
 //! Compiled code on disk: loaded instead of compiled, and never trusted when it is not what was verified.
 
+#![cfg(unix)]
+
 use std::cell::Cell;
 use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vat_engine::{Engine, EngineConfig, Error, VatInstance};
 
@@ -75,7 +77,7 @@ fn module(byte: u8) -> Vec<u8> {
 }
 
 /// Changes one byte in the middle of a file, and sets its times as they were.
-fn flip(path: &PathBuf) {
+fn flip(path: &Path) {
     let file = File::options().read(true).write(true).open(path).unwrap();
     let before = file.metadata().unwrap();
     let mut byte = [0];
