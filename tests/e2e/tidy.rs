@@ -24,6 +24,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("wasmtime", &["vat-engine"]),
     ("wasmtime-wasi", &["vat-engine"]),
     ("rusqlite", &["vat-storage"]),
+    ("zstd", &["vat-storage"]),
     ("clap", &["vats"]),
     ("indicatif", &["vats"]),
     ("tokio", &["vat-warehouse", "vats"]),

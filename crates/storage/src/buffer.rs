@@ -21,6 +21,7 @@ use crate::error::{Error, Fault};
 use crate::id::{Position, VatId};
 use crate::session::Session;
 use crate::span::OpenSpan;
+use crate::span_policy::SpanPolicy;
 use crate::transcript::CrankRecord;
 
 /// Cranks after which the buffer is flushed.
@@ -70,6 +71,14 @@ impl CrankBuffer {
     /// Position of the next crank of `vat`, if it has cranks in here.
     pub(crate) fn next_position(&self, vat: VatId) -> Option<Position> {
         self.vats.get(&vat).map(VatCranks::next)
+    }
+
+    /// Whether the open span of `vat` is full with what is in here.
+    pub(crate) fn fills_span(&self, vat: VatId, policy: SpanPolicy) -> bool {
+        self.vats.get(&vat).is_some_and(|cranks| {
+            let bytes = cranks.span.bytes + cranks.entries.len() as u64;
+            policy.is_full(cranks.next().0 - cranks.span.start.0, bytes)
+        })
     }
 
     /// What was written to `key`; `None` if nothing was.
@@ -126,11 +135,12 @@ impl VatCranks {
             span.end = span.end.next();
             start = *end;
         }
+        span.bytes += self.entries.len() as u64;
         let found = connection
             .prepare_cached(
-                "UPDATE spans SET end_position = ?, hash = ? WHERE vat = ? AND start_position = ?",
+                "UPDATE spans SET end_position = ?, hash = ?, bytes = ? WHERE vat = ? AND start_position = ?",
             )?
-            .execute(params![span.end.0, span.hash.as_str(), vat.0, span.start.0])?;
+            .execute(params![span.end.0, span.hash.as_str(), span.bytes, vat.0, span.start.0])?;
         if found == 0 {
             let what = format!("the open span of vat {vat}, from position {}, is not there", span.start);
             return Err(Error::Damaged { what }.into());

@@ -1,7 +1,7 @@
 //! What can go wrong, and how SQLite's result codes become it.
 //!
 //! Two families. *The caller's*: [`Error::Duplicate`], [`Error::Unknown`], [`Error::InUse`], [`Error::TooLarge`],
-//! [`Error::Refused`], [`Error::MissingEntry`]; the call left no trace and the storage goes on. *The host's*: all the others;
+//! [`Error::Refused`], [`Error::MissingEntry`], [`Error::Pruned`]; the call left no trace and the storage goes on. *The host's*: all the others;
 //! if one of them strikes during a write, the storage is poisoned.
 
 use std::error::Error as StdError;
@@ -37,6 +37,19 @@ pub enum Error {
         /// The version in the file.
         found: u32,
         /// The newest version that this program knows.
+        supported: u32,
+    },
+    /// An earlier version of this program wrote the store, and it was opened for reading only.
+    #[error(
+        "the store {} has schema version {found}, this program reads {supported}: open it for writing once, which migrates it",
+        path.display()
+    )]
+    OlderVersion {
+        /// The store's file.
+        path: PathBuf,
+        /// The version in the file.
+        found: u32,
+        /// The version that this program reads.
         supported: u32,
     },
     /// There is no store in the directory, or the file belongs to some other program.
@@ -117,6 +130,18 @@ pub enum Error {
         /// The first position that is missing.
         position: Position,
     },
+    /// The entries were pruned; only the span's hash is left.
+    #[error(
+        "the entries {start}..{end} of vat {vat} were pruned: restore that span from an archive, or go on from a snapshot"
+    )]
+    Pruned {
+        /// The vat.
+        vat: VatId,
+        /// Position of the span's first entry.
+        start: Position,
+        /// The position after its last entry.
+        end: Position,
+    },
     /// A text or byte string is longer than SQLite accepts (1,000,000,000 bytes).
     #[error("cannot {attempt}: a value is longer than the store can hold")]
     TooLarge {
@@ -175,6 +200,7 @@ impl Error {
                 | Error::Unknown { .. }
                 | Error::InUse { .. }
                 | Error::MissingEntry { .. }
+                | Error::Pruned { .. }
                 | Error::TooLarge { .. }
                 | Error::Refused { .. }
         )

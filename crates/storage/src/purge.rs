@@ -63,6 +63,8 @@ const DELETE_VATSTORE: &str = "DELETE FROM vatstore WHERE vat = ?1 \
     AND key IN (SELECT key FROM vatstore WHERE vat = ?1 ORDER BY key DESC LIMIT ?2)";
 const DELETE_TRANSCRIPT: &str = "DELETE FROM transcript WHERE vat = ?1 AND position >= ?3 \
     AND position IN (SELECT position FROM transcript WHERE vat = ?1 ORDER BY position DESC LIMIT ?2)";
+const DELETE_PACKS: &str = "DELETE FROM packs WHERE vat = ?1 AND start_position >= ?3 \
+    AND start_position IN (SELECT start_position FROM packs WHERE vat = ?1 ORDER BY start_position DESC LIMIT ?2)";
 const DELETE_SPANS: &str = "DELETE FROM spans WHERE vat = ?1 \
     AND start_position IN (SELECT start_position FROM spans WHERE vat = ?1 ORDER BY start_position DESC LIMIT ?2)";
 
@@ -74,6 +76,7 @@ fn purge(connection: &Connection, vat: VatId, rows_max: usize) -> std::result::R
     // What forks still need stays; the last of them takes it along.
     let kept = fork::needed_before(connection, vat)?;
     left -= connection.prepare_cached(DELETE_TRANSCRIPT)?.execute((vat.0, limit(left), kept.0))?;
+    left -= connection.prepare_cached(DELETE_PACKS)?.execute((vat.0, limit(left), kept.0))?;
     left -= connection.prepare_cached(DELETE_SPANS)?.execute((vat.0, limit(left)))?;
     // A vat with forks stays a link between them and its own parent; it is purged again with the last of them.
     if left > 0

@@ -1,4 +1,4 @@
-//! The tables, schema version 1, and the checks that a file is a store of this version.
+//! The tables, schema version 2, the way there from version 1, and the checks that a file is a store of a known version.
 //!
 //! ```text
 //!  module_names ─n─1─ modules ─1─n─ module_layers ─n─1─┐
@@ -7,7 +7,8 @@
 //!  host                 vats ─1─n─ snapshots           │
 //!                        │            └─1─n─ snapshot_layers ─n─1─┘
 //!                        ├─1─n─ spans       [0,40) closed │ [40,95) closed │ [95,97) open
-//!                        ├─1─n─ transcript  0 1 2 … 39    │ 40 … 94        │ 95 96
+//!                        ├─1─n─ transcript                │ 40 … 94        │ 95 96
+//!                        ├─1─n─ packs       0 1 2 … 39    │                │
 //!                        └─1─n─ vatstore
 //! ```
 //!
@@ -28,6 +29,10 @@
 //! | `spans` | `start_position`, `end_position` | end exclusive; the spans of a vat follow each other without gap |
 //! | | `hash` | running hash of the entries, 64 characters; see [`SpanHash`](crate::SpanHash) |
 //! | | `incarnation` | of all entries of the span |
+//! | | `bytes` | of all entries of the span, as they were appended |
+//! | | `content` | where the entries are: 0 in `transcript` (some may be in `packs`), 1 all in `packs`, 2 nowhere: pruned |
+//! | `packs` | `start_position`, `end_position` | the entries of one closed span, or a run of them, compressed together |
+//! | | `checksum` | BLAKE3 of `entries` with vat and positions; see [`pack`](crate::pack) |
 //! | | `open` | 1 for the newest span of a living vat: its end is the vat's next position; else 0 |
 //! | `snapshots` | `position` | deliveries before it are in the image |
 //! | | `incarnation` | of the code that the image belongs to |
@@ -40,7 +45,8 @@
 //! | `host` | `key` → `value` | metadata of the host itself, outside all vats |
 //!
 //! The file's `application_id` is `VATW`, its `user_version` the schema version; both are written in the transaction
-//! that creates the tables, so a half-made store does not exist. A change to any table is a new version.
+//! that creates or migrates the tables, so a half-made store does not exist. A change to any table is a new version, with a step
+//! from the one before it. A store of an older version is migrated when it is opened for writing, and refused for reading.
 
 use std::path::Path;
 
@@ -49,7 +55,7 @@ use rusqlite::Connection;
 use crate::error::{Error, Fault};
 
 /// The schema version that this crate writes, and the newest that it reads.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// "VATW" in the file's header.
 const APPLICATION_ID: i64 = 0x5641_5457;
@@ -87,6 +93,10 @@ CREATE TABLE transcript (
     entry    BLOB NOT NULL,
     PRIMARY KEY (vat, position)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// Spans and packs: what version 2 changed, in a new store and in a migrated one.
+const SPAN_TABLES: &str = "
 CREATE TABLE spans (
     vat            INTEGER NOT NULL REFERENCES vats (id),
     start_position INTEGER NOT NULL,
@@ -94,9 +104,23 @@ CREATE TABLE spans (
     hash           TEXT NOT NULL CHECK (length(hash) = 64),
     incarnation    INTEGER NOT NULL,
     open           INTEGER NOT NULL CHECK (open IN (0, 1)),
+    bytes          INTEGER NOT NULL,
+    content        INTEGER NOT NULL CHECK (content IN (0, 1, 2)),
     PRIMARY KEY (vat, start_position)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX spans_open ON spans (vat) WHERE open = 1;
+CREATE INDEX spans_loose ON spans (vat, start_position) WHERE open = 0 AND content = 0;
+CREATE TABLE packs (
+    vat            INTEGER NOT NULL,
+    start_position INTEGER NOT NULL,
+    end_position   INTEGER NOT NULL CHECK (end_position > start_position),
+    checksum       BLOB NOT NULL CHECK (length(checksum) = 32),
+    entries        BLOB NOT NULL,
+    PRIMARY KEY (vat, start_position)
+) STRICT;
+";
+
+const MORE_TABLES: &str = "
 CREATE TABLE snapshots (
     vat         INTEGER NOT NULL REFERENCES vats (id),
     position    INTEGER NOT NULL,
@@ -138,6 +162,17 @@ CREATE TABLE host (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// From version 1: the same tables, with what version 2 added. The table of spans is made anew, so that its text is the same as in a
+/// new store.
+const FILL_FROM_1: &str = "
+INSERT INTO spans (vat, start_position, end_position, hash, incarnation, open, bytes, content)
+    SELECT vat, start_position, end_position, hash, incarnation, open,
+        (SELECT coalesce(sum(length(entry)), 0) FROM transcript
+         WHERE transcript.vat = spans_1.vat AND position >= start_position AND position < end_position), 0
+    FROM spans_1;
+DROP TABLE spans_1;
+";
+
 /// What the header of an SQLite file says about its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
@@ -145,9 +180,11 @@ pub(crate) enum Content {
     Nothing,
     /// A store of our version.
     Store,
+    /// A store of version 1.
+    Version1,
 }
 
-/// Tells an empty file from a store of this version, and refuses everything else.
+/// Tells an empty file from a store of a version that we know, and refuses everything else.
 pub(crate) fn inspect(connection: &Connection, path: &Path) -> Result<Content, Fault> {
     let application_id: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -156,6 +193,7 @@ pub(crate) fn inspect(connection: &Connection, path: &Path) -> Result<Content, F
     match (application_id, found) {
         (0, 0) if tables == 0 => Ok(Content::Nothing),
         (APPLICATION_ID, SCHEMA_VERSION) => Ok(Content::Store),
+        (APPLICATION_ID, 1) => Ok(Content::Version1),
         (APPLICATION_ID, 0) => {
             Err(Error::Damaged { what: format!("{}: no schema version", path.display()) }.into())
         }
@@ -166,8 +204,19 @@ pub(crate) fn inspect(connection: &Connection, path: &Path) -> Result<Content, F
 
 /// Writes the tables and the header; the caller has begun a transaction and commits it.
 pub(crate) fn create(connection: &Connection) -> Result<(), Fault> {
-    connection.execute_batch(TABLES)?;
+    for tables in [TABLES, SPAN_TABLES, MORE_TABLES] {
+        connection.execute_batch(tables)?;
+    }
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    Ok(())
+}
+
+/// Makes a store of version 1 one of ours; the caller has begun a transaction and commits it.
+pub(crate) fn migrate(connection: &Connection) -> Result<(), Fault> {
+    connection.execute_batch("DROP INDEX spans_open; ALTER TABLE spans RENAME TO spans_1;")?;
+    connection.execute_batch(SPAN_TABLES)?;
+    connection.execute_batch(FILL_FROM_1)?;
     connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     Ok(())
 }

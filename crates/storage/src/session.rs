@@ -28,6 +28,7 @@ use crate::error::{Error, Fault};
 use crate::id::VatId;
 use crate::schema;
 use crate::span::OpenSpan;
+use crate::span_policy::SpanPolicy;
 
 /// Open spans kept in memory; a vat beyond that costs one more query per crank.
 const OPEN_SPANS_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
@@ -61,6 +62,7 @@ pub(crate) struct Session {
     pub(crate) connection: Connection,
     pub(crate) open_spans: LruCache<VatId, OpenSpan>,
     pub(crate) buffer: CrankBuffer,
+    pub(crate) span_policy: SpanPolicy,
     path: PathBuf,
     access: Access,
     poisoned: Option<String>,
@@ -78,12 +80,14 @@ impl Session {
             configure(&connection, access)?;
             if access != Access::Read {
                 connection.execute_batch("BEGIN IMMEDIATE")?;
-                if content == schema::Content::Nothing {
-                    schema::create(&connection)?;
+                match content {
+                    schema::Content::Nothing => schema::create(&connection)?,
+                    schema::Content::Version1 => schema::migrate(&connection)?,
+                    schema::Content::Store => {}
                 }
                 connection.execute_batch("COMMIT")?;
-            } else if content == schema::Content::Nothing {
-                return Err(Error::NotAStore { path: path.to_owned() }.into());
+            } else {
+                require_current(content, path)?;
             }
             connection.busy_timeout(BUSY_WAIT)?;
             Ok(connection)
@@ -92,7 +96,16 @@ impl Session {
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         let open_spans = LruCache::new(OPEN_SPANS_MAX);
         let buffer = CrankBuffer::default();
-        Ok(Session { connection, open_spans, buffer, path: path.to_owned(), access, poisoned: None })
+        let span_policy = SpanPolicy::NEVER;
+        Ok(Session {
+            connection,
+            open_spans,
+            buffer,
+            span_policy,
+            path: path.to_owned(),
+            access,
+            poisoned: None,
+        })
     }
 
     /// Runs a query; sees what was written and not yet committed.
@@ -251,6 +264,18 @@ impl Session {
 
     fn run(&self, sql: &'static str) -> rusqlite::Result<()> {
         self.connection.prepare_cached(sql)?.execute([]).map(drop)
+    }
+}
+
+/// A reader cannot migrate, and would find no column of ours in an older store.
+fn require_current(content: schema::Content, path: &Path) -> Result<()> {
+    let path = path.to_owned();
+    match content {
+        schema::Content::Store => Ok(()),
+        schema::Content::Nothing => Err(Error::NotAStore { path }),
+        schema::Content::Version1 => {
+            Err(Error::OlderVersion { path, found: 1, supported: schema::SCHEMA_VERSION })
+        }
     }
 }
 

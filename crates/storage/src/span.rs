@@ -9,6 +9,7 @@
 //! that processed the same deliveries have the same hash for the same span. A span belongs to one incarnation.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
@@ -83,6 +84,34 @@ pub enum SpanState {
     Closed,
 }
 
+/// Where a span's entries are. [`Storage::entries`] finds them in either place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpanContent {
+    /// As they were appended, or on the way to being compressed.
+    Plain,
+    /// Compressed.
+    Compressed,
+    /// Nowhere: only the hash is left.
+    Pruned,
+}
+
+impl SpanContent {
+    /// As the column has it.
+    pub(crate) fn number(self) -> i64 {
+        match self {
+            SpanContent::Plain => 0,
+            SpanContent::Compressed => 1,
+            SpanContent::Pruned => 2,
+        }
+    }
+
+    fn of_number(number: i64) -> Option<SpanContent> {
+        [SpanContent::Plain, SpanContent::Compressed, SpanContent::Pruned]
+            .into_iter()
+            .find(|content| content.number() == number)
+    }
+}
+
 /// One span of one vat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanRow {
@@ -96,6 +125,12 @@ pub struct SpanRow {
     pub incarnation: Incarnation,
     /// Whether it still grows.
     pub state: SpanState,
+    /// Bytes of its entries as they were appended, whether they are still there or not.
+    pub bytes: u64,
+    /// Bytes of its compressed entries in the store; 0 if there are none.
+    pub compressed_bytes: u64,
+    /// Where its entries are.
+    pub content: SpanContent,
 }
 
 /// The part of an open span that appending needs.
@@ -104,6 +139,7 @@ pub(crate) struct OpenSpan {
     pub(crate) start: Position,
     pub(crate) end: Position,
     pub(crate) hash: SpanHash,
+    pub(crate) bytes: u64,
 }
 
 impl Storage {
@@ -128,18 +164,21 @@ impl Storage {
                 return Ok(None);
             }
             let incarnation = session.turn_span(vat, closed, None)?;
-            let OpenSpan { start, end, hash } = closed;
-            Ok(Some(SpanRow { start, end, hash, incarnation, state: SpanState::Closed }))
+            self.may_have_loose_spans.store(true, Ordering::Relaxed);
+            let OpenSpan { start, end, hash, bytes } = closed;
+            let (state, content) = (SpanState::Closed, SpanContent::Plain);
+            Ok(Some(SpanRow { start, end, hash, incarnation, state, bytes, compressed_bytes: 0, content }))
         })
     }
 
-    /// Recomputes the hashes of all spans of `vat` from its entries.
+    /// Recomputes the hashes of all spans of `vat` from its entries. Of a pruned span there is nothing to be verified.
     ///
     /// # Errors
     ///
     /// [`Error::Damaged`] names the first span whose hash differs; [`Error::MissingEntry`] the first hole.
     pub fn verify_spans(&self, vat: VatId) -> Result<()> {
-        for span in self.spans(vat)? {
+        let spans = self.spans(vat)?;
+        for span in spans.into_iter().filter(|span| span.content != SpanContent::Pruned) {
             let hash = self
                 .entries(vat, span.start, span.end)
                 .try_fold(SpanHash::seed(), |hash, entry| entry.map(|(_, bytes)| hash.extended(&bytes)))?;
@@ -163,10 +202,11 @@ impl Session {
         let span = self
             .connection
             .prepare_cached(
-                "SELECT start_position, end_position, hash FROM spans WHERE vat = ? AND open = 1",
+                "SELECT start_position, end_position, hash, bytes FROM spans WHERE vat = ? AND open = 1",
             )?
             .query_row([vat.0], |row| {
-                Ok(OpenSpan { start: Position(row.get(0)?), end: Position(row.get(1)?), hash: hash(row, 2)? })
+                let (start, end) = (Position(row.get(0)?), Position(row.get(1)?));
+                Ok(OpenSpan { start, end, hash: hash(row, 2)?, bytes: row.get(3)? })
             })
             .optional()?
             .ok_or_else(|| Error::unknown(Kind::Vat, vat))?;
@@ -224,19 +264,21 @@ impl Session {
         self.open_spans.pop(&vat);
         self.connection
             .prepare_cached(
-                "INSERT INTO spans (vat, start_position, end_position, hash, incarnation, open) \
-                 VALUES (?1, ?2, ?2, ?3, ?4, 1)",
+                "INSERT INTO spans (vat, start_position, end_position, hash, incarnation, open, bytes, content) \
+                 VALUES (?1, ?2, ?2, ?3, ?4, 1, 0, 0)",
             )?
             .execute(params![vat.0, start.0, SpanHash::seed().as_str(), incarnation.0])?;
         Ok(())
     }
 }
 
-fn spans(connection: &Connection, vat: VatId) -> rusqlite::Result<Vec<SpanRow>> {
+pub(crate) fn spans(connection: &Connection, vat: VatId) -> rusqlite::Result<Vec<SpanRow>> {
     connection
         .prepare_cached(
-            "SELECT start_position, end_position, hash, incarnation, open FROM spans \
-             WHERE vat = ? ORDER BY start_position",
+            "SELECT start_position, end_position, hash, incarnation, open, bytes, content, \
+             (SELECT coalesce(sum(length(entries)), 0) FROM packs WHERE packs.vat = spans.vat \
+             AND packs.start_position >= spans.start_position AND packs.start_position < spans.end_position) \
+             FROM spans WHERE vat = ? ORDER BY start_position",
         )?
         .query_map([vat.0], |row| {
             Ok(SpanRow {
@@ -245,9 +287,20 @@ fn spans(connection: &Connection, vat: VatId) -> rusqlite::Result<Vec<SpanRow>> 
                 hash: hash(row, 2)?,
                 incarnation: Incarnation(row.get(3)?),
                 state: if row.get(4)? { SpanState::Open } else { SpanState::Closed },
+                bytes: row.get(5)?,
+                content: content(row, 6)?,
+                compressed_bytes: row.get(7)?,
             })
         })?
         .collect()
+}
+
+fn content(row: &Row<'_>, column: usize) -> rusqlite::Result<SpanContent> {
+    let number = row.get(column)?;
+    SpanContent::of_number(number).ok_or_else(|| {
+        let reason = format!("{number} is not a place of entries").into();
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Integer, reason)
+    })
 }
 
 fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<SpanHash> {

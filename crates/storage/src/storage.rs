@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 use crate::Result;
 use crate::error::{Error, Fault};
@@ -21,6 +22,8 @@ pub struct Storage {
     // Before the lock: the connection is closed while the directory is still ours.
     session: Mutex<Session>,
     path: PathBuf,
+    /// A hint: `false` means that no closed span is to be compressed.
+    pub(crate) may_have_loose_spans: AtomicBool,
     _lock: Option<Lock>,
 }
 
@@ -56,7 +59,7 @@ impl Storage {
     pub fn open_read_only(dir: &Path) -> Result<Storage> {
         let path = require_file(dir)?;
         let session = Session::open(&path, Access::Read)?;
-        Ok(Storage { session: Mutex::new(session), path, _lock: None })
+        Ok(Storage::new(session, path, None))
     }
 
     fn open_locked(dir: &Path, access: Access) -> Result<Storage> {
@@ -64,7 +67,12 @@ impl Storage {
         let path = dir.join(FILE);
         let session = Session::open(&path, access)?;
         tracing::debug!(path = %path.display(), "store opened");
-        Ok(Storage { session: Mutex::new(session), path, _lock: Some(lock) })
+        Ok(Storage::new(session, path, Some(lock)))
+    }
+
+    fn new(session: Session, path: PathBuf, lock: Option<Lock>) -> Storage {
+        let may_have_loose_spans = AtomicBool::new(lock.is_some());
+        Storage { session: Mutex::new(session), path, may_have_loose_spans, _lock: lock }
     }
 
     /// Makes everything written since the last commit durable, all of it or nothing; returns after the disk has it.

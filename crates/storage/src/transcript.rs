@@ -1,16 +1,18 @@
 //! Transcripts: one entry per delivery, appended with everything else that its crank changed.
 //!
 //! Invariant: the entries of a vat have the positions from 0 to the end of its open span, without gap, but for what pruning
-//! removed from closed spans.
+//! removed from closed spans. Those of closed spans may be compressed ([`pack`]), which a reader does not notice.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::Result;
 use crate::error::{Error, Fault};
 use crate::fork;
 use crate::id::{Position, VatId};
+use crate::pack;
 use crate::session::Session;
 use crate::storage::Storage;
 use crate::vatstore::VatstoreWrite;
@@ -45,6 +47,13 @@ impl Storage {
     pub fn append_crank(&self, crank: &CrankRecord<'_>) -> Result<Position> {
         self.with(|session| {
             let position = session.write_checked(APPEND, |session| append(session, crank))?;
+            if session.buffer.fills_span(crank.vat, session.span_policy) {
+                self.may_have_loose_spans.store(true, Ordering::Relaxed);
+                session.write("close a full span", |session| {
+                    let full = session.open_span(crank.vat)?;
+                    session.turn_span(crank.vat, full, None)
+                })?;
+            }
             if session.buffer.is_full() {
                 session.flush()?;
             }
@@ -55,7 +64,7 @@ impl Storage {
     /// The entries of `vat` at `from` and after, before `to` or the newest, oldest first.
     ///
     /// They are fetched in chunks, between which the storage serves others; what the caller does with an entry blocks nobody.
-    /// The first error ends the iteration; [`Error::MissingEntry`] tells of a hole.
+    /// The first error ends the iteration; [`Error::Pruned`] tells of entries that were pruned, [`Error::MissingEntry`] of a hole.
     pub fn entries(&self, vat: VatId, from: Position, to: Position) -> Entries<'_> {
         Entries { storage: self, vat, next: from, to, chunk: VecDeque::new(), more: true }
     }
@@ -113,12 +122,18 @@ impl Entries<'_> {
         let (chunk, end) = self.storage.read_vat("read a transcript", vat, |session| {
             let end = end_position(&session.connection, vat)?.min(self.to);
             let (holder, holder_end) = fork::holder(&session.connection, vat, from, end)?;
-            Ok((chunk(&session.connection, holder, from, holder_end)?, end))
+            let mut found = chunk(&session.connection, holder, from, holder_end)?;
+            if found.is_empty() && from < end {
+                found = pack::chunk(&session.connection, holder, from, holder_end)?;
+            }
+            if found.is_empty() && from < end {
+                return Err(missing(&session.connection, vat, holder, from)?.into());
+            }
+            Ok((found, end))
         })?;
         self.chunk = chunk;
         self.next = match self.chunk.back() {
             Some((last, _)) => last.next(),
-            None if from < end => return Err(Error::MissingEntry { vat, position: from }),
             None => from,
         };
         self.more = self.next < end;
@@ -151,6 +166,26 @@ fn chunk(
         expected = expected.next();
     }
     Ok(chunk)
+}
+
+/// Why the entry at `position` is not there.
+fn missing(
+    connection: &Connection,
+    vat: VatId,
+    holder: VatId,
+    position: Position,
+) -> std::result::Result<Error, Fault> {
+    let pruned = connection
+        .prepare_cached(
+            "SELECT start_position, end_position FROM spans \
+             WHERE vat = ? AND start_position <= ? AND end_position > ?2 AND content = 2",
+        )?
+        .query_row([holder.0, position.0], |row| Ok((Position(row.get(0)?), Position(row.get(1)?))))
+        .optional()?;
+    Ok(match pruned {
+        Some((start, end)) => Error::Pruned { vat, start, end },
+        None => Error::MissingEntry { vat, position },
+    })
 }
 
 /// The position after the newest entry of `vat`, by its spans.

@@ -1,16 +1,17 @@
 //! The durable format: its schema as text, and a store of each version as a file, opened by today's code.
 //!
-//! `UPDATE_EXPECT=1 cargo test -p vat-storage` writes both anew. That is right for a version that was never released, and for
-//! a new version beside the old ones; a released file is never changed.
+//! `UPDATE_EXPECT=1 cargo test -p vat-storage` writes those of the current version anew. That is right for a version that was
+//! never released; a released file is never changed: version 1 is only read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use expect_test::{expect, expect_file};
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{Scratch, WASM, dump};
-use crate::{Incarnation, ModuleHash, NewSnapshot, Position, Storage, VatStatus};
+use crate::{Error, Incarnation, ModuleHash, NewSnapshot, Position, Retention, Storage, VatStatus};
 
 fn golden(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("golden").join(file)
@@ -29,8 +30,8 @@ fn schema(storage: &Storage) -> String {
 }
 
 #[test]
-fn the_schema_is_version_1() {
-    expect_file![golden("schema-1.sql")].assert_eq(&schema(&Scratch::new().storage));
+fn the_schema_is_version_2() {
+    expect_file![golden("schema-2.sql")].assert_eq(&schema(&Scratch::new().storage));
 }
 
 #[test]
@@ -52,13 +53,13 @@ fn the_settings_are_what_durability_needs() {
         synchronous 2
         foreign_keys 1
         application_id 1447122007
-        user_version 1
+        user_version 2
         busy_timeout 5000
     "#]]
     .assert_eq(&text);
 }
 
-/// Some of everything, as version 1 writes it.
+/// Some of everything that version 1 had.
 fn furnish(storage: &Storage) {
     let scratch_module = ModuleHash::of(WASM);
     storage.put_module(scratch_module, "counter", WASM).expect("kept");
@@ -92,43 +93,138 @@ fn furnish(storage: &Storage) {
     storage.commit().expect("committed");
 }
 
-/// The golden store of version 1, copied to where it may be written.
-fn copy_of_version_1() -> TempDir {
-    let file = golden("store-1.sqlite");
-    if std::env::var_os("UPDATE_EXPECT").is_some() {
-        let Scratch { storage, dir } = Scratch::new();
-        furnish(&storage);
-        drop(storage);
-        fs::copy(dir.path().join("store.sqlite"), &file).expect("written");
+/// The same, with what version 2 added: a compressed span, and one that was pruned.
+fn furnish_2(storage: &Storage) {
+    furnish(storage);
+    let module = ModuleHash::of(WASM);
+    let dave = storage.create_vat("dave", module, "{}").expect("created");
+    for entry in ["one", "two", "three"] {
+        let crank = crate::CrankRecord { vat: dave, entry: entry.as_bytes(), vatstore: &[] };
+        storage.append_crank(&crank).expect("appended");
+        storage.close_span(dave).expect("closed");
     }
+    while !storage.compress().expect("compressed").done {}
+    let (vat, position, incarnation) = (dave, Position(1), Incarnation(0));
+    let snapshot = NewSnapshot { vat, position, incarnation, image: b"image", root: None, layers: &[] };
+    storage.put_snapshot(&snapshot).expect("kept");
+    assert_eq!(storage.prune(dave, Retention::Operational, 99).expect("pruned").rows, 1);
+    storage.set_retention(Retention::Replay).expect("set");
+    storage.commit().expect("committed");
+}
+
+/// A copy of a golden store, where it may be written.
+fn copy_of(file: &str) -> TempDir {
     let dir = TempDir::new().expect("a directory");
-    fs::copy(&file, dir.path().join("store.sqlite")).expect("the golden store");
+    fs::copy(golden(file), dir.path().join("store.sqlite")).expect("the golden store");
     dir
 }
 
+fn copy_of_version_2() -> TempDir {
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        let Scratch { storage, dir } = Scratch::new();
+        furnish_2(&storage);
+        drop(storage);
+        fs::copy(dir.path().join("store.sqlite"), golden("store-2.sqlite")).expect("written");
+    }
+    copy_of("store-2.sqlite")
+}
+
+/// What is in a file, and its version, without opening it as a store.
+fn raw_dump(dir: &Path) -> (u32, String) {
+    let file = Connection::open(dir.join("store.sqlite")).expect("the file");
+    let version = file.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("a version");
+    (version, super::dump_connection(&file).expect("readable"))
+}
+
+/// Rows but for the bytes that the compressor made, which are its own affair.
+fn without_packs(dump: &str) -> String {
+    dump.lines().filter(|line| !line.starts_with("packs ")).collect::<Vec<_>>().join("\n")
+}
+
 #[test]
-fn a_store_of_version_1_reads_as_it_was_written() {
-    let dir = copy_of_version_1();
-    let storage = Storage::open_existing(dir.path()).expect("opens");
+fn a_store_of_version_1_becomes_one_of_today() {
+    let dir = copy_of("store-1.sqlite");
+    let (version, before) = raw_dump(dir.path());
+    assert_eq!(version, 1);
+    expect_file![golden("store-1.txt")].assert_eq(&before);
+    let storage = Storage::open_existing(dir.path()).expect("opens, and migrates");
     storage.check_file().expect("whole");
-    expect_file![golden("store-1.txt")].assert_eq(&dump(&storage));
     let written = Scratch::new();
     furnish(&written.storage);
     assert_eq!(schema(&storage), schema(&written.storage), "today's code makes the same tables");
     assert_eq!(dump(&storage), dump(&written.storage), "today's code writes the same rows");
+    for vat in storage.vats().expect("vats") {
+        storage.verify_spans(vat.id).expect("the entries that were there");
+    }
+    drop(storage);
+    let (version, _) = raw_dump(dir.path());
+    assert_eq!(version, 2, "migrated once");
 }
 
 #[test]
 fn a_store_of_version_1_goes_on() {
-    let dir = copy_of_version_1();
+    let dir = copy_of("store-1.sqlite");
     let storage = Storage::open_existing(dir.path()).expect("opens");
     let scratch = Scratch { storage, dir };
     let alice = scratch.storage.vat_by_name("alice").expect("read").expect("alice").id;
-    scratch.storage.verify_spans(alice).expect("in order");
     assert_eq!(scratch.append(alice, "entry 5", &[("last", None)]).expect("appended"), Position(3));
     assert_eq!(scratch.vat("dave").0, 4, "ids go on");
+    assert_eq!(scratch.storage.compress().expect("compressed").entries, 3);
     scratch.storage.commit().expect("committed");
     let scratch = scratch.reopened();
     assert_eq!(scratch.texts(alice, 0, 9).expect("entries"), ["entry 0", "entry 2", "entry 4", "entry 5"]);
     assert_eq!(scratch.storage.vatstore_get(alice, "last").expect("read"), None);
+}
+
+#[test]
+fn a_reader_asks_for_the_migration() {
+    let dir = copy_of("store-1.sqlite");
+    let error = Storage::open_read_only(dir.path()).expect_err("cannot migrate");
+    assert!(matches!(error, Error::OlderVersion { found: 1, .. }), "{error:?}");
+    Storage::open_existing(dir.path()).expect("migrated");
+    Storage::open_read_only(dir.path()).expect("current");
+}
+
+#[test]
+fn a_crash_in_the_middle_of_the_migration_leaves_version_1() {
+    let dir = copy_of("store-1.sqlite");
+    let (_, before) = raw_dump(dir.path());
+    let file = Connection::open(dir.path().join("store.sqlite")).expect("the file");
+    file.execute_batch("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE").expect("begun");
+    crate::schema::migrate(&file).expect("migrated, not committed");
+    file.cache_flush().expect("as far on disk as a transaction can be");
+    let crashed = TempDir::new().expect("a directory");
+    for name in ["store.sqlite", "store.sqlite-wal"] {
+        fs::copy(dir.path().join(name), crashed.path().join(name)).expect("copied");
+    }
+    assert_eq!(raw_dump(crashed.path()), (1, before));
+    Storage::open_existing(crashed.path()).expect("migrates").check_file().expect("whole");
+}
+
+#[test]
+fn a_migration_that_fails_leaves_version_1() {
+    let dir = copy_of("store-1.sqlite");
+    super::edit(dir.path(), "CREATE TABLE packs (in_the_way INTEGER)");
+    let before = raw_dump(dir.path());
+    let error = Storage::open_existing(dir.path()).expect_err("in the way");
+    assert!(matches!(error, Error::Damaged { .. }), "{error:?}");
+    assert_eq!(raw_dump(dir.path()), before);
+}
+
+#[test]
+fn a_store_of_version_2_reads_as_it_was_written() {
+    let dir = copy_of_version_2();
+    let storage = Storage::open_existing(dir.path()).expect("opens");
+    storage.check_file().expect("whole");
+    expect_file![golden("store-2.txt")].assert_eq(&dump(&storage));
+    let written = Scratch::new();
+    furnish_2(&written.storage);
+    assert_eq!(schema(&storage), schema(&written.storage), "today's code makes the same tables");
+    assert_eq!(without_packs(&dump(&storage)), without_packs(&dump(&written.storage)), "and the same rows");
+    let dave = storage.vat_by_name("dave").expect("read").expect("dave").id;
+    storage.verify_spans(dave).expect("compressed entries can be read");
+    let scratch = Scratch { storage, dir };
+    assert_eq!(scratch.texts(dave, 1, 9).expect("entries"), ["two", "three"]);
+    assert!(matches!(scratch.texts(dave, 0, 9), Err(Error::Pruned { .. })));
+    assert_eq!(scratch.storage.retention().expect("read"), Retention::Replay);
 }

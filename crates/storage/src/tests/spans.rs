@@ -1,7 +1,9 @@
 //! Spans: their running hash, how they follow each other, and that a changed entry shows.
 
-use super::{Scratch, raw};
-use crate::{Error, Incarnation, ModuleHash, Position, SpanHash, SpanState};
+use std::num::NonZeroU64;
+
+use super::{Scratch, dump, raw};
+use crate::{Error, Incarnation, ModuleHash, Position, SpanHash, SpanPolicy, SpanState};
 
 /// The hash of no entry, of `foo`, of `foo` and `bar`: what the original system's transcript store gives.
 const VECTORS: [(&[&str], &str); 3] = [
@@ -131,5 +133,74 @@ fn more_vats_than_spans_in_memory() {
     }
     for vat in vats.iter().step_by(500) {
         scratch.storage.verify_spans(*vat).expect("in order");
+    }
+}
+
+/// Case 129: entry by entry, or all of them at once.
+#[test]
+fn a_streamed_hash_is_the_one_of_all_entries() {
+    let scratch = Scratch::new();
+    let vat = scratch.vat("a");
+    let mut streamed = Vec::new();
+    for number in 0..20 {
+        scratch.append(vat, &"entry ".repeat(number), &[]).expect("appended");
+        streamed.push(scratch.storage.spans(vat).expect("spans")[0].hash); // Written to SQLite each time.
+    }
+    let entries = scratch.storage.transcript(vat, Position::START, Position::END).expect("entries");
+    for (count, streamed) in (1..).zip(streamed) {
+        let at_once = entries[..count].iter().fold(SpanHash::seed(), |hash, (_, entry)| hash.extended(entry));
+        assert_eq!(streamed, at_once);
+    }
+}
+
+fn policy(entries_max: u64, bytes_max: u64) -> SpanPolicy {
+    let limit = |number| NonZeroU64::new(number).expect("not zero");
+    SpanPolicy { entries_max: limit(entries_max), bytes_max: limit(bytes_max) }
+}
+
+#[test]
+fn spans_close_by_the_entry_that_reaches_a_limit() {
+    for (policy, expected) in [
+        (SpanPolicy::NEVER, vec!["0..10 0 Open"]),
+        (policy(4, u64::MAX), vec!["0..4 0 Closed", "4..8 0 Closed", "8..10 0 Open"]),
+        (policy(5, u64::MAX), vec!["0..5 0 Closed", "5..10 0 Closed", "10..10 0 Open"]),
+        // Entries of 7 bytes.
+        (policy(u64::MAX, 28), vec!["0..4 0 Closed", "4..8 0 Closed", "8..10 0 Open"]),
+        (policy(u64::MAX, 29), vec!["0..5 0 Closed", "5..10 0 Closed", "10..10 0 Open"]),
+    ] {
+        let scratch = Scratch::new();
+        scratch.storage.set_span_policy(policy).expect("set");
+        let vat = scratch.vat("a");
+        for number in 0..10 {
+            scratch.append(vat, &format!("entry {number}"), &[]).expect("appended");
+        }
+        assert_eq!(shown(&scratch, vat), expected, "{policy:?}");
+        assert_eq!(scratch.storage.spans(vat).expect("spans").iter().map(|span| span.bytes).sum::<u64>(), 70);
+        scratch.storage.verify_spans(vat).expect("each with its hash");
+    }
+}
+
+#[test]
+fn hosts_of_one_policy_have_equal_spans_whenever_they_commit_or_restart() {
+    let run = |every: usize| {
+        let mut scratch = Scratch::new();
+        let vats = ["a", "b"].map(|name| scratch.vat(name));
+        scratch.storage.set_span_policy(policy(7, 60)).expect("set");
+        for number in 0..100 {
+            scratch.append(vats[number % 2], &"x".repeat(number % 23), &[]).expect("appended");
+            if number % every == 0 {
+                scratch.storage.commit().expect("committed");
+            }
+            if number % (3 * every) == 0 {
+                scratch = scratch.reopened();
+                scratch.storage.set_span_policy(policy(7, 60)).expect("set");
+            }
+        }
+        dump(&scratch.storage)
+    };
+    let once = run(1);
+    for every in [2, 5, 13, 50] {
+        // What a reopening loses is lost on purpose only where everything was committed before it.
+        assert_eq!(run(every), once, "a commit every {every} cranks");
     }
 }
