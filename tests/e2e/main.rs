@@ -13,6 +13,7 @@ mod isolation;
 mod oracle;
 mod reading;
 mod residency;
+mod retention;
 mod scenario;
 mod simulation;
 mod steady;

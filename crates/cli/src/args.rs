@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use serde_json::Value;
-use vat_warehouse::{VatName, limits};
+use vat_warehouse::{Retention, VatName, limits};
 
 /// Hosts vats: isolated, deterministic programs in WebAssembly, kept in memory only while they are in use.
 #[derive(Debug, Parser)]
@@ -72,6 +72,10 @@ pub(crate) enum Command {
     Root(Vat),
     /// Print what a vat was told, what it asked, and how that ended
     Transcript(Transcript),
+    /// Show the spans of a vat's transcript: how long, how large, compressed or pruned, under which hash
+    Spans(Vat),
+    /// Delete what the retention level does not keep of transcripts: entries that only an older state would need
+    Prune(Prune),
     /// Replay vats from birth beside their stored state, and compare syscalls, outcomes, computrons and heap bytes
     Replay(Replay),
     /// Let a quarantined vat take deliveries again, once its replay goes as recorded
@@ -87,7 +91,7 @@ pub(crate) enum Command {
     Stats,
     /// Read all heap images at rest, and compare every page with its hash
     Scrub,
-    /// Give disk space back that no snapshot needs any more
+    /// Give disk space back that no snapshot needs any more, and compress transcripts
     Compact,
     /// End a vat for ever, and delete what it left
     Terminate(Terminate),
@@ -217,6 +221,18 @@ pub(crate) struct Transcript {
     /// Print this many deliveries at most
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
+}
+
+/// `vats prune`
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// The vats; all if none is named
+    #[arg(value_name = "VAT")]
+    pub(crate) vats: Vec<VatName>,
+    /// Keep to this level from now on: operational (what a restart needs), replay (the current incarnation), archival (all),
+    /// or debug (all, and all snapshots)
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) retention: Option<Retention>,
 }
 
 /// `vats replay`

@@ -11,12 +11,14 @@ mod fork;
 mod init;
 mod install;
 mod list;
+mod prune;
 mod release;
 mod replay;
 mod root;
 mod scrub;
 mod send;
 mod show;
+mod spans;
 mod stats;
 mod terminate;
 mod transcript;
@@ -51,6 +53,8 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
         Command::Diff(args) => diff::run(context, args),
         Command::Stats => stats::run(context),
         Command::Scrub => scrub::run(context),
+        Command::Spans(args) => spans::run(context, args),
+        Command::Prune(args) => prune::run(context, args),
         Command::Compact => compact::run(context),
         Command::Fork(args) => fork::run(context, args),
         Command::Convert(args) => convert::run(context, args),

@@ -45,6 +45,11 @@ impl Context {
 
     /// The warehouse of the data directory, which must be there.
     pub(crate) fn open(&self) -> Result<Warehouse> {
-        Ok(Warehouse::open_existing(&self.data()?, WarehouseConfig::default())?)
+        self.open_with(WarehouseConfig::default())
+    }
+
+    /// The same, run in some other way.
+    pub(crate) fn open_with(&self, config: WarehouseConfig) -> Result<Warehouse> {
+        Ok(Warehouse::open_existing(&self.data()?, config)?)
     }
 }

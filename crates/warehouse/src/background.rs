@@ -1,4 +1,5 @@
-//! What a warehouse does beside its callers: syncing the page store, merging ragged images, giving disk space back.
+//! What a warehouse does beside its callers: syncing the page store, merging ragged images, giving disk space back,
+//! compressing transcripts.
 //!
 //! One thread, which sleeps until a capture gives it work. It changes *when* something becomes durable or small, never *what*
 //! a vat is. An error here costs space or a longer replay after a crash; it is logged, and nobody waits for it.
@@ -55,6 +56,11 @@ fn run(inner: &Inner) {
                 if let Err(error) = inner.snapshots.merge(vat) {
                     // The image is as good as before; a replay can do without it, should it be damaged.
                     tracing::warn!(%vat, %error, "an image could not be merged");
+                }
+            }
+            Work::Compress => {
+                if let Err(error) = inner.compress_step() {
+                    tracing::warn!(%error, "a transcript could not be compressed");
                 }
             }
             Work::Sync => {

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vat_image::{Check, Disk, RealDisk, RestoreMethod};
+use vat_storage::{Retention, SpanPolicy};
 
 #[cfg(feature = "canaries")]
 use crate::canary::Canary;
+use crate::transcripts::SpanClosing;
 
 /// Where the policy of a warehouse is set.
 #[derive(Debug, Clone)]
@@ -28,6 +30,12 @@ pub struct WarehouseConfig {
     pub segment_bytes: u64,
     /// Which pages of a heap are verified when it comes from the store.
     pub verify: Verify,
+    /// When a span of a transcript is closed by itself.
+    pub span_policy: SpanPolicy,
+    /// What else closes one.
+    pub span_closing: SpanClosing,
+    /// What is kept of transcripts and snapshots, from now on; `None` for what the data directory keeps already.
+    pub retention: Option<Retention>,
     /// How heap images get into memory.
     pub restore: RestoreMethod,
     /// How changed pages are found.
@@ -54,6 +62,9 @@ impl Default for WarehouseConfig {
             check_one_in: 1_000,
             segment_bytes: 256 << 20,
             verify: Verify::WorkingSet,
+            span_policy: SpanPolicy::default(),
+            span_closing: SpanClosing::default(),
+            retention: None,
             restore: RestoreMethod::Map,
             tracking: Tracking::Best,
             code_cache: None,

@@ -47,6 +47,7 @@ mod replay;
 mod residency;
 mod snapshots;
 mod stats;
+mod transcripts;
 mod upgrade;
 mod upkeep;
 mod verify;
@@ -69,9 +70,13 @@ pub use reader::Reader;
 pub use records::DamagedRecord;
 pub use replay::{Compared, Comparison, Difference, Divergence};
 pub use stats::Stats;
+pub use transcripts::SpanClosing;
 pub use upkeep::{DamagedLayer, Scrubbed};
 pub use vat_engine::{SyscallHandler, SyscallVerdict, limits, module_bytes, thread_stack_bytes};
 pub use vat_image::{Disk, HeapRoot, LayerLocation, PageNo, RestoreMethod};
-pub use vat_storage::{ModuleHash, Storage, VatId, VatRow, VatStatus};
+pub use vat_storage::{
+    Compressed, ModuleHash, Retention, SpanContent, SpanPolicy, SpanRow, SpanState, Storage, VatId, VatRow,
+    VatStatus,
+};
 pub use verify::{StateDifference, Verdict, Verification};
 pub use warehouse::Warehouse;

@@ -12,21 +12,24 @@
 //! that an unreadable one has an older one behind it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use lru::LruCache;
 use vat_engine::HeapState;
 use vat_image::{Image, LayerLocation, MergePolicy, PageSet, PageStore, SyncMark, merge};
-use vat_storage::{Incarnation, LayerId, ModuleHash, NewSnapshot, Position, SnapshotRow, Storage, VatId};
+use vat_storage::{
+    Incarnation, LayerId, ModuleHash, NewSnapshot, Position, Retention, SnapshotRow, Storage, VatId,
+};
 
+use crate::config::WarehouseConfig;
 use crate::descriptor::Descriptor;
 use crate::error::Error;
 use crate::options::KeptOptions;
 use crate::stats::Counters;
+use crate::transcripts::SpanClosing;
 use crate::upkeep::location;
 
-/// Rows kept for each vat.
+/// Rows kept for each vat, unless all are.
 const SNAPSHOTS_KEPT: usize = 2;
 /// Captures after which the page store is synced.
 const UNSYNCED_MAX: u32 = 1_024;
@@ -59,6 +62,9 @@ pub(crate) struct Snapshots {
     storage: Arc<Storage>,
     pages: PageStore,
     counters: Arc<Counters>,
+    /// Rows kept for each vat.
+    kept_max: usize,
+    span_closing: SpanClosing,
     book: Mutex<Book>,
     /// Wakes the background thread: there is something to sync, or the end has come.
     work: Condvar,
@@ -82,6 +88,8 @@ struct Book {
     dead: Vec<u32>,
     /// Set when there is enough to sync.
     is_due: bool,
+    /// Set when there may be spans to compress.
+    are_spans_loose: bool,
     is_closing: bool,
 }
 
@@ -90,6 +98,7 @@ struct Book {
 pub(crate) enum Work {
     Sync,
     Merge(VatId),
+    Compress,
     /// The segment is not needed any more.
     Remove(u32),
     Close,
@@ -106,8 +115,12 @@ impl Snapshots {
         storage: Arc<Storage>,
         pages: PageStore,
         counters: Arc<Counters>,
-        recent_max: NonZeroUsize,
+        config: &WarehouseConfig,
+        retention: Retention,
     ) -> Snapshots {
+        let recent_max = config.recent_states_max;
+        let kept_max = if retention == Retention::Debug { usize::MAX } else { SNAPSHOTS_KEPT };
+        let span_closing = config.span_closing;
         let book = Book {
             pending: BTreeMap::new(),
             recent: LruCache::new(recent_max),
@@ -118,9 +131,18 @@ impl Snapshots {
             doomed: Vec::new(),
             dead: Vec::new(),
             is_due: false,
+            are_spans_loose: false,
             is_closing: false,
         };
-        Snapshots { storage, pages, counters, book: Mutex::new(book), work: Condvar::new() }
+        Snapshots {
+            storage,
+            pages,
+            counters,
+            kept_max,
+            span_closing,
+            book: Mutex::new(book),
+            work: Condvar::new(),
+        }
     }
 
     /// The newest state of the vat that is in memory.
@@ -178,8 +200,9 @@ impl Snapshots {
         book.parked.pop(&vat);
     }
 
-    /// Writes the rows of all pending states that are synced, into the store's open transaction.
-    pub(crate) fn move_pointers(&self) -> Result<(), Error> {
+    /// Writes the rows of all pending states that are synced, into the store's open transaction;
+    /// answers whose they are.
+    pub(crate) fn move_pointers(&self) -> Result<Vec<VatId>, Error> {
         let mut book = self.book();
         let synced = book.synced;
         let ready: Vec<VatId> = book
@@ -191,10 +214,10 @@ impl Snapshots {
         let ready: Vec<(VatId, Saved)> =
             ready.into_iter().filter_map(|vat| Some((vat, book.pending.remove(&vat)?))).collect();
         drop(book);
-        for (vat, saved) in ready {
-            self.put_row(vat, &saved)?;
+        for (vat, saved) in &ready {
+            self.put_row(*vat, saved)?;
         }
-        Ok(())
+        Ok(ready.into_iter().map(|(vat, _)| vat).collect())
     }
 
     /// Syncs the page store now, so that the next commit moves every pointer.
@@ -227,6 +250,9 @@ impl Snapshots {
             }
             if let Some(vat) = book.ragged.pop_first() {
                 return Work::Merge(vat);
+            }
+            if std::mem::take(&mut book.are_spans_loose) {
+                return Work::Compress;
             }
             book = self.work.wait(book).expect("no thread panicked while it held the book of snapshots");
         }
@@ -278,6 +304,12 @@ impl Snapshots {
             book.dead.extend(doomed);
             self.work.notify_one();
         }
+    }
+
+    /// There may be spans to compress.
+    pub(crate) fn compress_soon(&self) {
+        self.book().are_spans_loose = true;
+        self.work.notify_one();
     }
 
     /// Ends the background thread.
@@ -336,8 +368,11 @@ impl Snapshots {
             root: None,
             layers: &layers,
         })?;
-        for old in self.storage.snapshots(vat)?.iter().skip(SNAPSHOTS_KEPT) {
+        for old in self.storage.snapshots(vat)?.iter().skip(self.kept_max) {
             self.storage.delete_snapshot(vat, old.position)?;
+        }
+        if self.span_closing == SpanClosing::PolicyAndSnapshots {
+            self.storage.close_span(vat)?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use vat_abi::TranscriptEntry;
 use vat_engine::{Engine, EngineConfig, HeapState, VatModule};
 use vat_image::{Compare, DirtyTracker, LayerLocation, PageStore, RestoreMethod, StoreOptions, best_tracker};
-use vat_storage::{ModuleHash, Storage, VatId, VatRow};
+use vat_storage::{ModuleHash, Retention, Storage, VatId, VatRow};
 
 use crate::background::Background;
 use crate::canary::{self, Canary};
@@ -52,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) storage: Arc<Storage>,
     pub(crate) pages: PageStore,
     pub(crate) engine: Engine,
+    pub(crate) retention: Retention,
     pub(crate) residency: Residency,
     pub(crate) snapshots: Snapshots,
     pub(crate) counters: Arc<Counters>,
@@ -85,6 +86,11 @@ impl Warehouse {
 
     fn with_storage(storage: Storage, dir: &Path, config: WarehouseConfig) -> Result<Warehouse, Error> {
         let storage = Arc::new(storage);
+        storage.set_span_policy(config.span_policy)?;
+        if let Some(level) = config.retention {
+            storage.set_retention(level)?;
+        }
+        let retention = storage.retention()?;
         let live: Vec<LayerLocation> = storage
             .live_layers()?
             .into_iter()
@@ -111,7 +117,8 @@ impl Warehouse {
                 Arc::clone(&storage),
                 pages.clone(),
                 Arc::clone(&counters),
-                config.recent_states_max,
+                &config,
+                retention,
             ),
             tracker: canary::tracker(tracker(config.tracking), &config),
             births: Mutex::new(LruCache::new(BIRTHS_MAX)),
@@ -123,6 +130,7 @@ impl Warehouse {
             storage,
             pages,
             engine,
+            retention,
             config,
         });
         let background = Background::start(Arc::clone(&inner))
@@ -357,9 +365,13 @@ impl Inner {
         if self.has(Canary::PointsBeforeSync) {
             self.snapshots.claim_synced();
         }
-        self.snapshots.move_pointers()?;
+        let moved = self.snapshots.move_pointers()?;
+        self.prune_behind(&moved)?;
         self.storage.commit()?;
         self.snapshots.committed();
+        if self.storage.may_have_loose_spans() {
+            self.snapshots.compress_soon();
+        }
         Ok(())
     }
 

@@ -136,14 +136,14 @@ pub(crate) fn check(
     })
 }
 
-fn all(warehouse: &Warehouse) -> Result<Vec<VatName>> {
+pub(super) fn all(warehouse: &Warehouse) -> Result<Vec<VatName>> {
     let mut vats = warehouse.storage().vats()?;
     vats.retain(|vat| !matches!(vat.status, VatStatus::Terminated { .. }));
     Ok(vats.into_iter().map(|vat| vat.name.parse()).collect::<Result<_, _>>()?)
 }
 
 /// The vats that were named; an unknown one is told before the work begins.
-fn known(warehouse: &Warehouse, vats: &[VatName]) -> Result<Vec<VatName>> {
+pub(super) fn known(warehouse: &Warehouse, vats: &[VatName]) -> Result<Vec<VatName>> {
     vats.iter().try_for_each(|vat| warehouse.vat(vat).map(drop))?;
     Ok(vats.to_vec())
 }

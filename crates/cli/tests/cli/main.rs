@@ -10,6 +10,7 @@ mod endurance;
 mod faults;
 mod harness;
 mod scripts;
+mod spans;
 mod travel;
 mod upgrade;
 mod wat;
