@@ -11,6 +11,7 @@ mod golden_store;
 mod guests;
 mod isolation;
 mod oracle;
+mod policy;
 mod reading;
 mod residency;
 mod retention;

@@ -1,5 +1,6 @@
 //! A scenario: a module, what is delivered to a vat of it, and how that is run.
 
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
 
 use vat_abi::{
@@ -7,8 +8,8 @@ use vat_abi::{
 };
 use vat_engine::Globals;
 use vat_warehouse::{
-    HeapRoot, Report, RestoreMethod, SyscallHandler, SyscallVerdict, Tracking, VatName, VatOptions,
-    Warehouse, WarehouseConfig,
+    CostModel, HeapRoot, Report, RestoreMethod, SnapshotPolicy, SyscallHandler, SyscallVerdict, Tracking,
+    VatName, VatOptions, Warehouse, WarehouseConfig,
 };
 
 /// A vat whose state is everywhere that state can be.
@@ -148,15 +149,18 @@ pub(crate) struct Host {
     pub(crate) restore: RestoreMethod,
     pub(crate) tracking: Tracking,
     pub(crate) snapshot_interval: u64,
+    pub(crate) policy: SnapshotPolicy,
 }
 
 impl Host {
-    /// All ways of restoring and tracking.
-    pub(crate) const ALL: [Host; 4] = [
-        Host { restore: RestoreMethod::Map, tracking: Tracking::Best, snapshot_interval: 200 },
-        Host { restore: RestoreMethod::Map, tracking: Tracking::Compare, snapshot_interval: 3 },
-        Host { restore: RestoreMethod::Copy, tracking: Tracking::Best, snapshot_interval: 1 },
-        Host { restore: RestoreMethod::Map, tracking: Tracking::Pagemap, snapshot_interval: 5 },
+    /// All ways of restoring and tracking, and of deciding when to save: every so often, never if it can be helped, and by costs
+    /// that make either happen.
+    pub(crate) const ALL: [Host; 5] = [
+        EVERY_200,
+        Host { tracking: Tracking::Compare, snapshot_interval: 3, ..EVERY_200 },
+        Host { restore: RestoreMethod::Copy, snapshot_interval: 1, ..EVERY_200 },
+        Host { tracking: Tracking::Pagemap, policy: by_cost(2_000, 100), ..EVERY_200 },
+        Host { policy: by_cost(u64::MAX, u64::MAX), ..EVERY_200 },
     ];
 
     pub(crate) fn config(self) -> WarehouseConfig {
@@ -164,10 +168,23 @@ impl Host {
             restore: self.restore,
             tracking: self.tracking,
             snapshot_interval: self.snapshot_interval,
+            snapshot_policy: self.policy,
             check_one_in: 1,
             ..WarehouseConfig::default()
         }
     }
+}
+
+const EVERY_200: Host = Host {
+    restore: RestoreMethod::Map,
+    tracking: Tracking::Best,
+    snapshot_interval: 200,
+    policy: SnapshotPolicy::EveryN,
+};
+
+const fn by_cost(replay_computrons_max: u64, computrons_per_page: u64) -> SnapshotPolicy {
+    let computrons_per_page = NonZeroU64::new(computrons_per_page).expect("not zero");
+    SnapshotPolicy::ByCost(CostModel { replay_computrons_max, computrons_per_page })
 }
 
 /// Answers every syscall and hears every line.

@@ -11,6 +11,8 @@ use vat_storage::{Retention, SpanPolicy};
 use crate::canary::Canary;
 use crate::transcripts::SpanClosing;
 
+use crate::policy::SnapshotPolicy;
+
 /// Where the policy of a warehouse is set.
 #[derive(Debug, Clone)]
 pub struct WarehouseConfig {
@@ -22,6 +24,8 @@ pub struct WarehouseConfig {
     pub page_ins_max: NonZeroUsize,
     /// A vat that stays resident is snapshotted after this many deliveries, so that a crash replays no more than these.
     pub snapshot_interval: u64,
+    /// When states are captured.
+    pub snapshot_policy: SnapshotPolicy,
     /// States of evicted vats whose place in the page store is remembered, to spare the store a look-up.
     pub recent_states_max: NonZeroUsize,
     /// Evictions in which the dirty-page tracker is checked against a full comparison: one in this many; 0 for none.
@@ -58,6 +62,7 @@ impl Default for WarehouseConfig {
             resident_bytes_max: None,
             page_ins_max: NonZeroUsize::new(2).expect("not zero"),
             snapshot_interval: 200,
+            snapshot_policy: SnapshotPolicy::EveryN,
             recent_states_max: NonZeroUsize::new(4_096).expect("not zero"),
             check_one_in: 1_000,
             segment_bytes: 256 << 20,

@@ -155,7 +155,16 @@ impl Inner {
             self.enter(
                 vat,
                 name,
-                Resident { label, instance, kept, incarnation: 0, next: 1, captured: 0, touched: None },
+                Resident {
+                    label,
+                    instance,
+                    kept,
+                    incarnation: 0,
+                    next: 1,
+                    captured: 0,
+                    unsaved: entry.computrons.0,
+                    touched: None,
+                },
             );
             Ok(Report {
                 position: 0,

@@ -7,6 +7,7 @@ use vat_storage::{ModuleHash, VatId};
 
 use crate::canary::Canary;
 use crate::error::Error;
+use crate::policy::Decision;
 use crate::residency::{CellGuard, Resident};
 use crate::snapshots::{Parked, Saved};
 use crate::warehouse::Inner;
@@ -15,7 +16,8 @@ use crate::warehouse::Inner;
 const TOUCHED_RUNS_MAX: usize = 256;
 
 impl Inner {
-    /// Evicts the least recently used vats while there are more in memory than there may be. Leased ones are passed over.
+    /// Evicts the least recently used vats while there are more in memory than there may be. Leased ones are passed over, and those
+    /// that a hint keeps.
     pub(crate) fn make_room(&self) {
         let mut batch = 4;
         loop {
@@ -44,11 +46,18 @@ impl Inner {
         }
     }
 
-    /// Captures what changed, then drops the instance.
+    /// Captures what changed, unless the policy would rather replay it, then drops the instance.
     pub(crate) fn evict(&self, vat: VatId, mut cell: CellGuard) -> Result<(), Error> {
         let Some(resident) = cell.as_mut() else { return Ok(()) };
-        if resident.captured != resident.next {
-            self.capture(vat, resident)?;
+        let decision =
+            self.config.snapshot_policy.at_eviction(resident.unsaved(), || self.own_bytes(resident));
+        match decision {
+            Decision::Now => self.capture(vat, resident)?,
+            Decision::Later if resident.captured == resident.next => {}
+            Decision::Later => {
+                // Cheaper to replay than to write; the next page-in takes the newest state that there is.
+                self.counters.deferred.add(1);
+            }
         }
         let parked = Parked {
             label: std::mem::take(&mut resident.label),
@@ -92,6 +101,7 @@ impl Inner {
             touched,
         };
         resident.captured = resident.next;
+        resident.unsaved = 0;
         self.snapshots.save(vat, saved);
         Ok(())
     }
@@ -111,7 +121,8 @@ impl Inner {
 
     /// Captures a vat that stays resident, so that a crash replays a bounded number of deliveries.
     pub(crate) fn capture_if_due(&self, vat: VatId, resident: &mut Resident) {
-        if resident.next - resident.captured < self.config.snapshot_interval {
+        let (policy, interval) = (self.config.snapshot_policy, self.config.snapshot_interval);
+        if policy.while_resident(resident.unsaved(), interval, self.residency.hint(vat)) == Decision::Later {
             return;
         }
         if let Err(error) = self.capture(vat, resident) {

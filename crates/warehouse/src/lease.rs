@@ -143,6 +143,7 @@ impl VatLease {
         assert_eq!(position, resident.next, "position in the store against position in memory");
         resident.next = position + 1;
         if entry.outcome == Outcome::Delivered {
+            resident.unsaved = resident.unsaved.saturating_add(entry.computrons.0);
             inner.capture_if_due(vat, resident);
         } else {
             inner.counters.faults.add(1);

@@ -71,13 +71,15 @@ impl Inner {
         let _touching = FaultContext::enter(&label(&row.name));
         let module = self.module(row.module)?;
         let (mut instance, from) = self.restore_newest(&row, &kept, &module)?;
-        let next = match self.replay_stepwise(&row, &kept, &mut instance, from..row.next_position.0, step)? {
-            Ok(next) => next,
-            Err(divergence) => return Err(self.quarantine(&row, divergence)),
-        };
+        let (next, unsaved) =
+            match self.replay_stepwise(&row, &kept, &mut instance, from..row.next_position.0, step)? {
+                Ok(replayed) => replayed,
+                Err(divergence) => return Err(self.quarantine(&row, divergence)),
+            };
         let label = label(&row.name);
         let incarnation = row.incarnation.0;
-        let resident = Resident { label, instance, kept, incarnation, next, captured: from, touched: None };
+        let resident =
+            Resident { label, instance, kept, incarnation, next, captured: from, unsaved, touched: None };
         Ok(if next == row.next_position.0 { PagedIn::Whole(resident) } else { PagedIn::Until(resident) })
     }
 
@@ -90,7 +92,7 @@ impl Inner {
         let module = self.module(module).ok()?;
         let instance = self.restore(&kept, &module, &saved.state).ok()?;
         let touched = Some(saved.touched);
-        Some(Resident { label, instance, kept, incarnation, next, captured: next, touched })
+        Some(Resident { label, instance, kept, incarnation, next, captured: next, unsaved: 0, touched })
     }
 
     /// An instance from the newest state that can be used, and the position up to which it has lived.
@@ -217,7 +219,8 @@ impl Inner {
         Ok(self.replay_stepwise(row, kept, instance, deliveries, &mut |_| Step::Next)?.err())
     }
 
-    /// Replays deliveries until `step` leaves: the position reached, or how the replay differed.
+    /// Replays deliveries until `step` leaves: the position reached and the computrons of what was run, or how the replay
+    /// differed.
     fn replay_stepwise(
         &self,
         row: &VatRow,
@@ -225,9 +228,9 @@ impl Inner {
         instance: &mut VatInstance,
         deliveries: Range<u64>,
         step: &mut dyn FnMut(u64) -> Step,
-    ) -> Result<Result<u64, Divergence>, Error> {
-        let mut reached = deliveries.start;
-        for recorded in self.storage.entries(row.id, Position(reached), Position(deliveries.end)) {
+    ) -> Result<Result<(u64, u64), Divergence>, Error> {
+        let (mut reached, mut computrons) = (deliveries.start, 0u64);
+        for recorded in self.storage.entries(row.id, Position(deliveries.start), Position(deliveries.end)) {
             let (position, entry) = recorded?;
             let entry = decode_entry(row, position, &entry)?;
             self.counters.replayed.add(1);
@@ -239,11 +242,12 @@ impl Inner {
             if let Some(divergence) = replay_delivery(instance, position.0, &entry, &context)? {
                 return Ok(Err(divergence));
             }
+            computrons = computrons.saturating_add(entry.computrons.0);
             if step(entry.computrons.0) == Step::Leave {
                 break;
             }
         }
-        Ok(Ok(reached))
+        Ok(Ok((reached, computrons)))
     }
 
     /// Takes a diverging vat out of service, with its evidence.

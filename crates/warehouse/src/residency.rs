@@ -24,6 +24,7 @@ use vat_image::PageSet;
 use vat_storage::VatId;
 
 use crate::options::KeptOptions;
+use crate::policy::{Hint, Unsaved};
 
 /// A vat in memory, as its holder sees it.
 #[derive(Debug)]
@@ -37,8 +38,17 @@ pub(crate) struct Resident {
     pub(crate) next: u64,
     /// Deliveries that the newest captured state covers.
     pub(crate) captured: u64,
+    /// Computrons of the deliveries since that state.
+    pub(crate) unsaved: u64,
     /// The working set, where it was recorded before; `None` if this stay in memory is the one that records it.
     pub(crate) touched: Option<PageSet>,
+}
+
+impl Resident {
+    /// What is in no captured state yet.
+    pub(crate) fn unsaved(&self) -> Unsaved {
+        Unsaved { deliveries: self.next - self.captured, computrons: self.unsaved }
+    }
 }
 
 /// The lock around what there is of a vat in memory.
@@ -61,6 +71,8 @@ struct Table {
     /// Bytes of each resident vat, least recently used first.
     recency: LruCache<VatId, u64>,
     bytes: u64,
+    /// What callers said about vats, where that is not [`Hint::Automatic`].
+    hints: BTreeMap<VatId, Hint>,
     /// Page-ins under way: places that are taken but not yet counted above.
     loading: usize,
 }
@@ -74,7 +86,13 @@ pub(crate) struct Occupancy {
 
 impl Residency {
     pub(crate) fn new(resident_max: NonZeroUsize, bytes_max: Option<u64>) -> Residency {
-        let table = Table { cells: BTreeMap::new(), recency: LruCache::unbounded(), bytes: 0, loading: 0 };
+        let table = Table {
+            cells: BTreeMap::new(),
+            hints: BTreeMap::new(),
+            recency: LruCache::unbounded(),
+            bytes: 0,
+            loading: 0,
+        };
         Residency { table: Mutex::new(table), resident_max, bytes_max }
     }
 
@@ -154,13 +172,27 @@ impl Residency {
         }
     }
 
-    /// The least recently used vats, at most `count`, if there is more in memory than there may be; else none.
+    /// Remembers what is known of a vat's future.
+    pub(crate) fn set_hint(&self, vat: VatId, hint: Hint) {
+        let mut table = self.lock_table();
+        match hint {
+            Hint::Automatic => table.hints.remove(&vat),
+            Hint::Queued | Hint::Pinned => table.hints.insert(vat, hint),
+        };
+    }
+
+    pub(crate) fn hint(&self, vat: VatId) -> Hint {
+        self.lock_table().hints.get(&vat).copied().unwrap_or_default()
+    }
+
+    /// The least recently used vats of those that may go, at most `count`, if there is more in memory than there may be; else none.
     pub(crate) fn victims(&self, count: usize) -> Vec<VatId> {
         let table = self.lock_table();
         if !self.is_over_in(&table) {
             return Vec::new();
         }
-        table.recency.iter().rev().take(count).map(|(vat, _)| *vat).collect()
+        let may_go = |vat: &VatId| !table.hints.contains_key(vat);
+        table.recency.iter().rev().map(|(vat, _)| *vat).filter(may_go).take(count).collect()
     }
 
     /// Whether there is more in memory than there may be.

@@ -14,6 +14,7 @@ pub(crate) struct Counters {
     pub(crate) prefetched: Counter,
     pub(crate) evictions: Counter,
     pub(crate) captures: Counter,
+    pub(crate) deferred: Counter,
     pub(crate) pages_written: Counter,
     pub(crate) bytes_written: Counter,
     pub(crate) fallbacks: Counter,
@@ -66,6 +67,8 @@ pub struct Stats {
     pub evictions: u64,
     /// States captured, at eviction or in between.
     pub captures: u64,
+    /// Evictions that captured nothing, since replaying is cheaper.
+    pub deferred: u64,
     /// Pages written to the page store by captures.
     pub pages_written: u64,
     /// Bytes that these captures added to it.
@@ -112,6 +115,7 @@ impl Inner {
             prefetched: count.prefetched.get(),
             evictions: count.evictions.get(),
             captures: count.captures.get(),
+            deferred: count.deferred.get(),
             pages_written: count.pages_written.get(),
             bytes_written: count.bytes_written.get(),
             fallbacks: count.fallbacks.get(),

@@ -148,6 +148,7 @@ impl Inner {
             incarnation: incarnation.0,
             next: position + 1,
             captured: position,
+            unsaved: entry.computrons.0,
             touched: None,
         };
         let computrons = entry.computrons;

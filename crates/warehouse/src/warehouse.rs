@@ -27,6 +27,7 @@ use crate::config::{Tracking, WarehouseConfig};
 use crate::error::Error;
 use crate::lease::VatLease;
 use crate::name::VatName;
+use crate::policy::Hint;
 use crate::reader;
 use crate::residency::{CellGuard, Residency, Resident};
 use crate::snapshots::Snapshots;
@@ -184,7 +185,19 @@ impl Warehouse {
         Arc::clone(&self.inner).fill(vat, cell)
     }
 
-    /// Captures the vat's state and lets its memory go. Nothing happens if it is not in memory.
+    /// Says what is known of a vat's future. Local, and forgotten when the warehouse is closed.
+    ///
+    /// # Errors
+    /// [`Error::UnknownVat`].
+    pub fn hint(&self, name: &VatName, hint: Hint) -> Result<(), Error> {
+        self.inner.residency.set_hint(self.inner.find(name)?, hint);
+        if hint == Hint::Automatic {
+            self.inner.make_room();
+        }
+        Ok(())
+    }
+
+    /// Captures the vat's state, unless the policy would rather replay it, and lets its memory go. Nothing happens if it is not in memory.
     ///
     /// # Errors
     /// If its state cannot be captured; it then stays in memory.
@@ -257,6 +270,7 @@ impl Warehouse {
         *cell = None;
         inner.residency.left(vat);
         inner.snapshots.forget(vat);
+        inner.residency.set_hint(vat, Hint::Automatic);
         inner.names().pop(name);
         inner.storage.terminate(vat, reason)?;
         drop(cell);
