@@ -4,6 +4,7 @@
 //! `warehouse/…` is what a host sees: finding the vat, its row in the store and its newest state included.
 
 mod memory;
+mod replayed;
 mod subject;
 mod wear;
 
@@ -28,6 +29,7 @@ pub(crate) fn bench(session: &mut Session) -> Result<()> {
     for heap in sizes.iter().copied().map(HeapSize) {
         bench_size(session, heap)?;
     }
+    replayed::bench(session)?;
     bench_sizes(session, HeapSize(sizes[0]), HeapSize(sizes[sizes.len() - 1]))?;
     let sizes = session.scale().pick(&[1, 64][..], &[1, 64, 1024][..]);
     for heap in sizes.iter().copied().map(HeapSize) {

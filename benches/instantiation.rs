@@ -4,6 +4,7 @@
 //!   compile   bytes ────────────────────────────► module        floor: wasmtime, the bytes as they are
 //!   cached    file of compiled code ── restore ──► instance     floor: deserialize_file + instantiate
 //!   first     the same in a process that has not seen the file: its bytes are hashed before they are trusted
+//!   pooled    the same                                          floor: wasmtime's own pool, instances from data segments
 //!   warm      module in memory ─────── restore ──► instance     floor: store + instantiate + one mmap
 //!   birth     module in memory ────────────────► its first instance, with data and start function run
 //! ```
@@ -46,6 +47,7 @@ fn bench_module(session: &mut Session, name: &str, wasm: &[u8]) -> Result<()> {
     let dir = scratch()?;
     let subject = Subject::new(dir.path(), wasm)?;
     bench_cached(session, name, &subject)?;
+    bench_pooled(session, name, wasm, &subject)?;
     session.pair(
         Figure::time(format!("instantiate/warm/{name}")).at_most(2.0),
         || timed(|| subject.restore(&subject.module)).map(|(taken, _)| taken),
@@ -67,6 +69,21 @@ fn bench_compile(session: &mut Session, name: &str, wasm: &[u8]) -> Result<()> {
             timed(|| Ok(engine.module(wasm)?)).map(|(taken, _)| taken)
         },
         || timed(|| bare.compile(wasm)).map(|(taken, _)| taken),
+    )
+}
+
+/// Beside what wasmtime does best of itself: it can only start over from a module, which is why this is no bound of ours.
+fn bench_pooled(session: &mut Session, name: &str, wasm: &[u8], subject: &Subject) -> Result<()> {
+    let figure = Figure::time(format!("instantiate/pooled/{name}"));
+    if !session.wants(figure.name()) {
+        return Ok(());
+    }
+    let pool = BareEngine::pooled()?;
+    let module = pool.module(wasm)?;
+    session.pair(
+        figure,
+        || timed(|| subject.restore(&subject.module)).map(|(taken, _)| taken),
+        || timed(|| pool.instantiate(&module)).map(|(taken, _)| taken),
     )
 }
 

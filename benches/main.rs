@@ -4,17 +4,22 @@
 //!   cargo bench                          everything
 //!   cargo bench -- --quick               few samples, heaps up to 64 MiB: under three minutes
 //!   cargo bench -- restore evict/heap=64MiB     figures whose names begin so
+//!   cargo bench -- curves [--publish]           capacity curves: many vats under load, some minutes
+//!   cargo bench -- --gate                       fails if a ratio that the repository keeps has become worse
 //! ```
 //!
 //! One program for all families, so that a run ends with one table, and writes one report
-//! (`target/bench/report.json`). The families: [instantiation], [heap], [delivery]; what is measured is
-//! [vat], the floors are in [floor], the method in [harness].
+//! (`target/bench/report.json`, `report.html`). The families: [instantiation], [heap], [delivery], [codec], [throughput]; what is
+//! measured is [vat], the floors are in [floor], the method in [harness].
 
+mod codec;
+mod curves;
 mod delivery;
 mod floor;
 mod harness;
 mod heap;
 mod instantiation;
+mod throughput;
 mod vat;
 
 use anyhow::{Result, anyhow};
@@ -31,11 +36,14 @@ fn run() -> Result<()> {
     if let Some(answered) = heap::answer() {
         return answered;
     }
-    let mut session = Session::new(Arguments::parse(std::env::args().skip(1))?);
+    let mut session = Session::new(Arguments::parse(std::env::args().skip(1))?)?;
     instantiation::bench(&mut session)?;
     heap::bench(&mut session)?;
     heap::bench_memory(&mut session)?;
     delivery::bench(&mut session)?;
+    codec::bench(&mut session)?;
+    throughput::bench(&mut session)?;
+    curves::bench(&session)?;
     session.finish()
 }
 

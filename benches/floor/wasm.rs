@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use wasmtime::{
-    AsContextMut, Caller, Config, Engine, InstancePre, Linker, Memory, Module, ModuleExport, Store, TypedFunc,
+    AsContextMut, Caller, Config, Engine, InstanceAllocationStrategy, InstancePre, Linker, Memory, Module,
+    ModuleExport, PoolingAllocationConfig, Store, TypedFunc,
 };
 
 use super::json::decode_syscall;
@@ -58,6 +59,22 @@ impl BareEngine {
         let engine = plain(Engine::new(&config))?;
         let linker = plain(imports(&engine))?;
         Ok(BareEngine { engine, memories, linker })
+    }
+
+    /// wasmtime's own pool of instances, which gives each the module's data segments copy-on-write: the best that it has of
+    /// itself for starting from a module, and no way to save what an instance became.
+    pub(crate) fn pooled() -> Result<BareEngine> {
+        let mut pool = PoolingAllocationConfig::default();
+        pool.total_core_instances(4).total_memories(4).total_tables(16).table_elements(100_000);
+        pool.max_core_instance_size(4 << 20).max_memory_size(1 << 30);
+        let mut config = Config::new();
+        config.consume_fuel(true).cranelift_nan_canonicalization(true).wasm_relaxed_simd(false);
+        config.memory_init_cow(true).memory_reservation(4 << 30).memory_guard_size(32 << 20);
+        config.memory_may_move(false).native_unwind_info(false);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        let engine = plain(Engine::new(&config))?;
+        let linker = plain(imports(&engine))?;
+        Ok(BareEngine { engine, memories: Arc::new(Memories::new(None)), linker })
     }
 
     /// How memories made from now on are read.

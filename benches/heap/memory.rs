@@ -23,6 +23,9 @@ const WRITTEN: u32 = 4;
 /// What a vat may take beyond its dirty pages and page tables.
 const ALLOWED_BYTES: f64 = 8192.0;
 
+/// Fewer vats are shown, but not judged.
+const COUNT_JUDGED_MIN: u32 = 1_000;
+
 /// The option that makes this program measure memory and nothing else.
 const OPTION: &str = "--memory-of=";
 
@@ -49,7 +52,11 @@ impl Kind {
 
 /// Measures memory, each kind in a process of its own: in this one there is memory left to be used again.
 pub(crate) fn bench_memory(session: &mut Session) -> Result<()> {
-    let count: u32 = session.scale().pick(1_000, 10_000);
+    let counts = session.scale().pick(&[100, 300, 1_000][..], &[100, 1_000, 10_000][..]);
+    counts.iter().try_for_each(|count| bench_count(session, *count))
+}
+
+fn bench_count(session: &mut Session, count: u32) -> Result<()> {
     let name = |kind: Kind| format!("memory/{}/resident={count}/dirty={WRITTEN}", kind.name());
     let kinds = [Kind::Instance, Kind::Vat];
     if !kinds.iter().any(|kind| session.wants(&name(*kind))) {
@@ -57,7 +64,10 @@ pub(crate) fn bench_memory(session: &mut Session) -> Result<()> {
     }
     let floor = ask(Kind::Mapping, count)?;
     for kind in kinds {
-        let figure = Figure::bytes(name(kind)).at_most((floor + ALLOWED_BYTES) / floor);
+        // What a process has once, whatever it hosts, is shared out among few vats otherwise.
+        let is_bound = count >= COUNT_JUDGED_MIN;
+        let figure = Figure::bytes(name(kind));
+        let figure = if is_bound { figure.at_most((floor + ALLOWED_BYTES) / floor) } else { figure };
         if session.wants(figure.name()) {
             session.once(figure, ask(kind, count)?, Some(floor));
         }

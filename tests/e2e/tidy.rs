@@ -11,12 +11,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("vat-engine", &["vat-abi", "vat-image"]),
     ("vat-storage", &["vat-abi", "vat-image"]),
     ("vat-warehouse", &["vat-abi", "vat-image", "vat-engine", "vat-storage"]),
+    ("vat-measure", &["vat-abi", "vat-warehouse"]),
     ("vat-sdk-macros", &[]),
     ("vat-sdk-build", &[]),
     ("vat-sdk", &["vat-abi", "vat-sdk-macros"]),
     ("vat-guests", &["vat-sdk-build"]),
     ("vat-testkit", &["vat-abi", "vat-sdk", "vat-sdk-build", "vat-warehouse"]),
-    ("vats", &["vat-abi", "vat-warehouse", "vat-guests"]),
+    ("vats", &["vat-abi", "vat-warehouse", "vat-measure", "vat-guests"]),
 ];
 
 /// Packages of others that only some of ours may name.

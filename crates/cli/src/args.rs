@@ -104,6 +104,9 @@ pub(crate) enum Command {
     TortureLife(TortureLife),
     /// Host vats for a while with everything that can happen to them, and end with a verdict
     Soak(Soak),
+    /// Measure what hosting vats of a module costs here: time, memory, disk
+    #[command(long_about = BENCH_HELP)]
+    Bench(Bench),
     /// Print completions for a shell
     Completions(Completions),
 }
@@ -389,6 +392,34 @@ pub(crate) struct Soak {
     pub(crate) seed: u64,
 }
 
+const BENCH_HELP: &str = "\
+Measure what hosting vats of a module costs on this machine: compiling it, loading compiled code, making a vat, bringing one back into memory, \
+delivering to it, making that durable, evicting it, replaying it, and the memory and disk that a vat takes; then messages a second when only \
+a part of the vats fits into memory.
+
+The module is a file, or the name of one that is installed. All of it is done by the warehouse itself, in a temporary directory; no vat of yours is \
+touched. Without --message each delivery is a garbage collection, which every vat understands, and many do nothing for. \
+Build with --release, or the figures are of no use.";
+
+/// `vats bench`
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// A binary (.wasm) or text (.wat) module, or the name of an installed one
+    pub(crate) module: PathBuf,
+    /// The message to deliver: a method, and its arguments as a JSON array such as '[5]'
+    #[arg(long, num_args = 1..=2, value_names = ["METHOD", "ARGS"], allow_hyphen_values = true)]
+    pub(crate) message: Option<Vec<String>>,
+    /// Parameters of the vats; undefined if left out
+    #[arg(long, value_name = "JSON", value_parser = parse_json, allow_hyphen_values = true)]
+    pub(crate) args: Option<Value>,
+    /// About how long it may take
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) seconds: u64,
+    /// Write a page with plots to this file, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}
+
 /// `vats completions`
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
@@ -398,6 +429,15 @@ pub(crate) struct Completions {
 
 fn parse_json(text: &str) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|error| format!("this is not JSON: {error}"))
+}
+
+/// A method and its arguments, as `--message` has them.
+pub(crate) fn message(words: &[String]) -> Result<(String, Vec<Value>), String> {
+    match words {
+        [method] => Ok((method.clone(), Vec::new())),
+        [method, arguments] => Ok((method.clone(), parse_array(arguments)?.0)),
+        _ => Err("a message is a method and its arguments".to_owned()),
+    }
 }
 
 fn parse_array(text: &str) -> Result<Arguments, String> {

@@ -28,12 +28,14 @@ use anyhow::{Result, bail};
 use vat_warehouse::{VatLease, VatName, Warehouse};
 
 use crate::args::Command;
+use crate::bench;
 use crate::context::Context;
 use crate::demo;
 use crate::handler::{Caller, Exit};
 use crate::marshal::error_text;
 use crate::{soak, torture};
 
+pub(crate) use install::module_file;
 pub(crate) use replay::{Checked, check};
 
 /// Runs the subcommand.
@@ -65,6 +67,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
         Command::Torture(args) => torture::run(context, args),
         Command::TortureLife(args) => torture::live(context, args),
         Command::Soak(args) => soak::run(context, args),
+        Command::Bench(args) => bench::run(context, args),
         Command::Completions(args) => completions::run(context, args),
     }
 }

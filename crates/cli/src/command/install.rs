@@ -25,6 +25,11 @@ pub(super) fn run(context: &Context, args: &Install) -> Result<()> {
     Ok(context.out.result(text, || json!({"module": args.name, "hash": hash.to_string(), "bytes": bytes}))?)
 }
 
+/// The binary form of the module in a file, which may be text.
+pub(crate) fn module_file(path: &Path) -> Result<Vec<u8>> {
+    Ok(wasm(&read(path)?)?.into_owned())
+}
+
 fn read(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
