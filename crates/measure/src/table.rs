@@ -150,7 +150,8 @@ mod tests {
         let rows = [("all".to_owned(), 8.0, None), ("half".to_owned(), 4.0, None)];
         expect![[r#"
             all         8 /s  ████████████████████████████████████████
-            half        4 /s  ████████████████████"#]].assert_eq(&bars(&rows, Unit::PerSecond, AxisScale::Linear));
+            half        4 /s  ████████████████████"#]]
+        .assert_eq(&bars(&rows, Unit::PerSecond, AxisScale::Linear));
         assert_eq!(bars(&[], Unit::Bytes, AxisScale::Logarithmic), "");
     }
 }

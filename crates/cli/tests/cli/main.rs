@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "a test binary has no boundary")]
 
 mod bad_input;
+mod bench;
 mod commands;
 mod convert;
 mod demo;
