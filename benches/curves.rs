@@ -89,11 +89,13 @@ fn measure(vats: usize, heap: HeapSize, time: Duration) -> Result<Vec<Point>> {
     for resident_percent in RESIDENT {
         for skew in SKEWS {
             let place = Place { vats, heap, resident_percent, skew };
-            let warehouse = fleet.open((vats * resident_percent / 100).max(1))?;
+            let resident = (vats * resident_percent / 100).max(1);
+            let warehouse = fleet.open(resident)?;
             let load = Load {
                 warehouse: &warehouse,
                 vats: fleet.vats(),
                 skew: Skew(skew),
+                resident,
                 delivery: &message,
                 cranks_per_commit: PER_COMMIT,
             };

@@ -29,11 +29,13 @@ pub(crate) fn bench(session: &mut Session) -> Result<()> {
     for skew in SKEWS {
         let mut whole = None;
         for percent in RESIDENT {
-            let warehouse = fleet.open(VATS * percent / 100)?;
+            let resident = VATS * percent / 100;
+            let warehouse = fleet.open(resident)?;
             let load = Load {
                 warehouse: &warehouse,
                 vats: fleet.vats(),
                 skew: Skew(skew),
+                resident,
                 delivery: &message,
                 cranks_per_commit: PER_COMMIT,
             };

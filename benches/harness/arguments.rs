@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use vat_measure::Pace;
 
 /// How thorough a run is.
@@ -97,6 +97,10 @@ impl Arguments {
                 _ => parsed.filters.push(argument),
             }
         }
+        ensure!(
+            !parsed.publishes || parsed.filters.iter().any(|filter| filter == "curves"),
+            "--publish is for the pictures of `curves`, which were not asked for"
+        );
         Ok(parsed)
     }
 

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use vat_measure::{Gate, Pace, Row};
+use vat_measure::{Gate, Pace, Row, ratio_text};
 
 use super::arguments::Purpose;
 
@@ -88,7 +88,12 @@ impl Keeper {
             return false;
         }
         let again = if attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
-        let line = format!("{ratio:.2}, kept {:.2}, limit {:.2}{again}", judged.kept, judged.limit);
+        let line = format!(
+            "ratio {}, kept {}, limit {}{again}",
+            ratio_text(ratio),
+            ratio_text(judged.kept),
+            ratio_text(judged.limit)
+        );
         self.findings.push(Finding { name, line, passes: judged.passes });
         true
     }

@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use vat_measure::{Machine, Report, Row, alone, pair};
 
 pub(crate) use arguments::{Arguments, Scale};
@@ -40,6 +40,8 @@ pub(crate) struct Session {
     rows: Vec<Row>,
     /// Only if the run is for the gate.
     keeper: Option<Keeper>,
+    /// Whether any figure was slowed down on purpose.
+    has_slowed: bool,
 }
 
 impl Session {
@@ -62,10 +64,11 @@ impl Session {
                         || arguments.filters.iter().any(|f| name.starts_with(f.as_str()))
                 };
                 arguments.filters = keeper.names().into_iter().filter(is_asked).collect();
+                ensure!(!arguments.filters.is_empty(), "the gate holds no figure of that name");
                 Some(keeper)
             }
         };
-        Ok(Session { arguments, machine, rows: Vec::new(), keeper })
+        Ok(Session { arguments, machine, rows: Vec::new(), keeper, has_slowed: false })
     }
 
     /// How thorough the run is.
@@ -100,7 +103,9 @@ impl Session {
         }
         let slow_down = self.arguments.slow_down.as_ref();
         let is_slowed = |slow: &&SlowDown| figure.name().starts_with(&slow.prefix);
-        let mut ours = slowed(slow_down.filter(is_slowed).map_or(1, |slow| slow.factor), ours);
+        let factor = slow_down.filter(is_slowed).map_or(1, |slow| slow.factor);
+        self.has_slowed |= factor > 1;
+        let mut ours = slowed(factor, ours);
         let row = match &mut self.keeper {
             Some(keeper) => keeper.check(|pace| pair(pace, figure.clone(), &mut ours, &mut floor))?,
             None => pair(self.arguments.scale.pace(), figure, ours, floor)?,
@@ -146,6 +151,9 @@ impl Session {
             charts: plots::of(&self.rows),
             rows: self.rows,
         };
+        if let Some(slow) = &self.arguments.slow_down {
+            ensure!(self.has_slowed, "no figure with a floor begins with {}, to be slowed down", slow.prefix);
+        }
         if report.rows.is_empty() {
             return Ok(());
         }

@@ -35,4 +35,4 @@ pub use random::Random;
 pub use report::Report;
 pub use rounds::{Pace, alone, pair};
 pub use samples::Samples;
-pub use table::{amount, bars};
+pub use table::{amount, bars, ratio_text};

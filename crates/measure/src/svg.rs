@@ -131,7 +131,7 @@ impl<'a> Drawing<'a> {
                 let floor = if series.line == Line::Dashed { " f" } else { "" };
                 let _ = writeln!(
                     svg,
-                    "<path class=\"s{colour}{floor}\" d=\"M{x} {}h22\"/><text x=\"{}\" y=\"{y}\">{}</text>",
+                    "<path class=\"s{colour}{floor}\" d=\"M{x:.1} {}h22\"/><text x=\"{:.1}\" y=\"{y}\">{}</text>",
                     y - 4.0,
                     x + 28.0,
                     escaped(&series.name)

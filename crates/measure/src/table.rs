@@ -50,7 +50,12 @@ pub(crate) fn judged(row: &Row) -> [String; 3] {
         None => "",
     };
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
-    [or_dash(row.ratio().map(|ratio| format!("{ratio:.2}"))), or_dash(bound), verdict.to_owned()]
+    [or_dash(row.ratio().map(ratio_text)), or_dash(bound), verdict.to_owned()]
+}
+
+/// A ratio, with more digits if it is small.
+pub fn ratio_text(ratio: f64) -> String {
+    if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") }
 }
 
 /// Three digits that matter, and the unit.

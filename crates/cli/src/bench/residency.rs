@@ -33,15 +33,17 @@ pub(super) fn all(subject: &Subject, time: Duration) -> Result<Vec<Place>> {
     warehouse.evict_all()?;
     warehouse.checkpoint()?;
     drop(warehouse);
-    // Filling memory takes up to half as long as measuring.
-    let time = time * 2 / 3 / u32::try_from(RESIDENT.len())?;
+    // A quarter as long is not counted.
+    let time = time * 4 / 5 / u32::try_from(RESIDENT.len())?;
     let load = |percent: &usize| {
-        let warehouse = Warehouse::open_existing(dir.path(), config(VATS * percent / 100)?)?;
+        let resident = VATS * percent / 100;
+        let warehouse = Warehouse::open_existing(dir.path(), config(resident)?)?;
         let delivery = |_: usize, position: u64| subject.delivery(position);
         let load = Load {
             warehouse: &warehouse,
             vats: &vats,
             skew: SKEW,
+            resident,
             delivery: &delivery,
             cranks_per_commit: PER_COMMIT,
         };
