@@ -33,7 +33,7 @@ const COLOURS: usize = 6;
 /// Colours told apart by most colour-blind readers, on white and on near-black.
 const STYLE: &str = "\
 .c{font:12px system-ui,sans-serif;fill:#24292f}.c .t{font-size:15px;font-weight:600}.c .m{fill:#57606a}\
-.c .b{fill:#fff}.c .g{stroke:#d8dee4}.c .a{stroke:#8c959f}.c path{fill:none;stroke-width:2}\
+.c .b{fill:#fff}.c path{fill:none;stroke-width:2}.c .g{stroke:#d8dee4;stroke-width:1}.c .a{stroke:#8c959f;stroke-width:1}\
 .c .f{stroke-dasharray:5 4;stroke-width:1.5}\
 .s0{stroke:#0969da;fill:#0969da}.s1{stroke:#bc4c00;fill:#bc4c00}.s2{stroke:#1a7f37;fill:#1a7f37}\
 .s3{stroke:#8250df;fill:#8250df}.s4{stroke:#9a6700;fill:#9a6700}.s5{stroke:#bf3989;fill:#bf3989}\
@@ -171,15 +171,14 @@ impl<'a> Drawing<'a> {
         }
         let _ = writeln!(
             svg,
-            "<path class=\"a\" d=\"M{LEFT} {bottom}H{}\"/><text class=\"m\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
-             <text class=\"m\" x=\"{}\" y=\"{}\" text-anchor=\"middle\" transform=\"rotate(-90 14 {1})\">{}</text>",
-            WIDTH - RIGHT,
-            WIDTH - RIGHT,
+            "<path class=\"a\" d=\"M{LEFT} {bottom}H{right}\"/>\
+             <text class=\"m\" x=\"{right}\" y=\"{}\" text-anchor=\"end\">{}</text>\
+             <text class=\"m\" x=\"14\" y=\"{middle}\" text-anchor=\"middle\" transform=\"rotate(-90 14 {middle})\">{}</text>",
             bottom + 40.0,
             escaped(&self.chart.x.label),
-            14.0,
-            plot.top + PLOT_HEIGHT / 2.0,
-            escaped(&self.chart.y.label)
+            escaped(&self.chart.y.label),
+            right = WIDTH - RIGHT,
+            middle = plot.top + PLOT_HEIGHT / 2.0,
         );
     }
 
