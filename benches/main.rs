@@ -22,12 +22,21 @@ mod instantiation;
 mod throughput;
 mod vat;
 
+use std::process::ExitCode;
+
 use anyhow::{Result, anyhow};
 
 use crate::harness::{Arguments, Session};
 
-fn main() -> Result<()> {
-    // Deliveries run on a thread with room for a vat's stack, as they do in the warehouse's own threads.
+fn main() -> ExitCode {
+    match on_deep_stack() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => harness::failure(&error),
+    }
+}
+
+/// Deliveries run on a thread with room for a vat's stack, as they do in the warehouse's own threads.
+fn on_deep_stack() -> Result<()> {
     let bench = std::thread::Builder::new().stack_size(vat_warehouse::thread_stack_bytes()).spawn(run)?;
     bench.join().map_err(|_| anyhow!("the bench panicked"))?
 }

@@ -17,6 +17,7 @@ mod plots;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -193,6 +194,12 @@ pub(crate) fn write_report(name: &str, text: &str) -> Result<()> {
 /// Says something on the output stream.
 pub(crate) fn say(text: &str) {
     println!("{text}");
+}
+
+/// Says why the run failed.
+pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
 }
 
 /// Where reports are.
