@@ -216,21 +216,28 @@ fn only_the_new_incarnation_is_replayed() {
 
 #[test]
 fn old_incarnations_are_verified_while_their_modules_are_there() {
+    let upgraded_twice = |warehouse: &Warehouse| {
+        upgrade(warehouse, "new").unwrap();
+        step(warehouse, &vat());
+        upgrade(warehouse, "old").unwrap();
+        warehouse.verify(&vat()).unwrap()
+    };
     let dir = tempfile::tempdir().unwrap();
-    let warehouse = store(dir.path());
-    upgrade(&warehouse, "new").unwrap();
-    step(&warehouse, &vat());
-    upgrade(&warehouse, "old").unwrap();
-    let verification = warehouse.verify(&vat()).unwrap();
+    let verification = upgraded_twice(&store(dir.path()));
     assert!(verification.verdict.is_identical());
     assert_eq!((verification.deliveries, verification.passed_over), (7, 0));
+    // A record is changed that a snapshot covers, so that only verification comes by it.
+    let dir = tempfile::tempdir().unwrap();
+    let warehouse = store(dir.path());
+    warehouse.evict(&vat()).unwrap();
     warehouse.checkpoint().unwrap();
     drop(warehouse);
     let forge = "UPDATE transcript SET entry = CAST(replace(CAST(entry AS TEXT), '\"computrons\":', '\"computrons\":1') AS BLOB) \
                  WHERE position = 2";
-    rusqlite::Connection::open(dir.path().join("store.sqlite")).unwrap().execute(forge, []).unwrap();
-    let warehouse = open(dir.path());
-    let verdict = warehouse.verify(&vat()).unwrap().verdict.to_string();
+    let connection = rusqlite::Connection::open(dir.path().join("store.sqlite")).unwrap();
+    assert_eq!(connection.execute(forge, []).unwrap(), 1);
+    drop(connection);
+    let verdict = upgraded_twice(&open(dir.path())).verdict.to_string();
     assert!(verdict.contains("delivery 2"), "an old incarnation's record: {verdict}");
 }
 
