@@ -93,6 +93,16 @@ pub(crate) enum Command {
     Scrub,
     /// Give disk space back that no snapshot needs any more, and compress transcripts
     Compact,
+    /// Write vats into an archive: a new directory, or `-` for a stream
+    Export(Export),
+    /// Make a new data directory of an archive, verifying everything
+    Import(Import),
+    /// Make a key for signing statements, and print its public half
+    Key(Key),
+    /// Print a signed statement of what a vat is now
+    Attest(Attest),
+    /// Check the signature of a statement, and, by a replay, what it says
+    Check(Check),
     /// End a vat for ever, and delete what it left
     Terminate(Terminate),
     /// Host thousands of example vats with a crash in the middle, and prove that nobody could tell
@@ -196,6 +206,67 @@ pub(crate) struct Fork {
     pub(crate) vat: VatName,
     /// The new vat's name
     pub(crate) new: VatName,
+}
+
+/// `vats export`
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// A directory that is empty or does not exist, or `-` for standard output
+    #[arg(value_name = "DIR|-")]
+    pub(crate) to: PathBuf,
+    /// The vats; all if none is named
+    #[arg(value_name = "VAT")]
+    pub(crate) vats: Vec<VatName>,
+    /// How much of the past: operational, replay, archival or debug
+    #[arg(long, value_name = "LEVEL", default_value = "replay")]
+    pub(crate) retention: Retention,
+    /// Take each vat's newest snapshot along, also where the level does not need it
+    #[arg(long)]
+    pub(crate) snapshots: bool,
+    /// Sign a statement about each snapshot with this key
+    #[arg(long, value_name = "KEYFILE")]
+    pub(crate) sign: Option<PathBuf>,
+}
+
+/// `vats import`
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The archive's directory, or `-` for standard input
+    #[arg(value_name = "DIR|-")]
+    pub(crate) from: PathBuf,
+    /// Signers whose snapshots need no replay: a file of `name ed25519:HEX` lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust: Option<PathBuf>,
+}
+
+/// `vats key`
+#[derive(Debug, Args)]
+pub(crate) struct Key {
+    /// The file for the private key, which must not exist
+    pub(crate) file: PathBuf,
+}
+
+/// `vats attest`
+#[derive(Debug, Args)]
+pub(crate) struct Attest {
+    /// The vat
+    pub(crate) vat: VatName,
+    /// The private key
+    #[arg(long, value_name = "KEYFILE")]
+    pub(crate) key: PathBuf,
+}
+
+/// `vats check`
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The statement's file
+    pub(crate) statement: PathBuf,
+    /// Replay the vat of this data directory, and compare
+    #[arg(long)]
+    pub(crate) replay: bool,
+    /// Accept only signers of this list
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust: Option<PathBuf>,
 }
 
 /// `vats list`

@@ -1,6 +1,8 @@
 //! The subcommands, each in the module of its name.
 
+mod archive;
 mod at;
+mod attest;
 mod compact;
 mod completions;
 mod convert;
@@ -62,6 +64,11 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
         Command::Convert(args) => convert::run(context, args),
         Command::Upgrade(args) => upgrade::run(context, args),
         Command::Root(args) => root::run(context, args),
+        Command::Export(args) => archive::export(context, args),
+        Command::Import(args) => archive::run_import(context, args),
+        Command::Key(args) => attest::key(context, args),
+        Command::Attest(args) => attest::attest(context, args),
+        Command::Check(args) => attest::check(context, args),
         Command::Terminate(args) => terminate::run(context, args),
         Command::Demo(args) => demo::run(context, args),
         Command::Torture(args) => torture::run(context, args),

@@ -56,7 +56,9 @@ impl SpanHash {
         SpanHash(text)
     }
 
-    fn parse(text: &str) -> Option<SpanHash> {
+    /// From 64 lower-case hexadecimal characters; `None` for any other text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<SpanHash> {
         let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         let bytes: [u8; 64] = text.as_bytes().try_into().ok()?;
         bytes.iter().all(is_digit).then_some(SpanHash(bytes))

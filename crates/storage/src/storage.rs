@@ -62,6 +62,11 @@ impl Storage {
         Ok(Storage::new(session, path, None))
     }
 
+    /// Of a session that only reads.
+    pub(crate) fn of_session(session: Session, path: PathBuf) -> Storage {
+        Storage::new(session, path, None)
+    }
+
     fn open_locked(dir: &Path, access: Access) -> Result<Storage> {
         let lock = Lock::take(dir)?;
         let path = dir.join(FILE);

@@ -22,6 +22,8 @@
 #![forbid(unsafe_code)]
 
 mod accounting;
+pub mod archive;
+pub mod attest;
 mod background;
 mod canary;
 mod compaction;
@@ -45,6 +47,7 @@ mod reader;
 mod recorder;
 mod records;
 mod replay;
+mod rerun;
 mod residency;
 mod snapshots;
 mod stats;

@@ -1,0 +1,91 @@
+//! Archives: vats on their way to another host, a backup, or an auditor.
+//!
+//! An archive is a *manifest* and *artifacts*, as a directory or as one stream with the same content:
+//!
+//! ```text
+//!   DIR/manifest.json                      what there is, with the hash of every artifact (`manifest.rs` has every field)
+//!   DIR/artifacts/module-<hash>            the wasm, as it was installed
+//!   DIR/artifacts/span-<vat>-<start>-<end> transcript entries, one JSON text a line, each line ended by a line feed
+//!   DIR/artifacts/vatstore-<vat>           vat storage: ["key","value"] a line, in the order of the keys
+//!   DIR/artifacts/snapshot-<vat>-<pos>     a heap, by pages (`heap_file.rs` has every byte)
+//!   DIR/artifacts/statement-<vat>-<pos>    who vouches for that heap ([`attest`](crate::attest))
+//!
+//!   stream   "vat-archive 1\n", records, end
+//!   record   length of the name: u16, the name, chunks, 0: u32          the manifest is the last record
+//!   chunk    length: u32 (not 0), bytes
+//!   end      0: u16                                                     integers little-endian
+//! ```
+//!
+//! **Export** reads the store as it was last committed, held still: it commits nothing, and blocks nobody. The same state gives the same
+//! bytes. How much of the past goes along is a [`Retention`].
+//!
+//! **Import** makes a *new* data directory. It builds the store beside the place where it will be, verifies everything on the
+//! way, and renames it as the last step: there is never half a store. Each vat is committed when it is verified, so that an import that
+//! was killed goes on with the next vat when it is run again. A snapshot is taken only if a replay of what was
+//! imported leads to its heap root, or a trusted signer says so; a vat that can neither be replayed nor has such a
+//! snapshot is refused. Vat storage is compared with what the transcript wrote, where all of the transcript is there.
+//!
+//! Not here: merging into a store that has vats, and where keys and streams come from.
+
+mod check;
+mod container;
+mod error;
+mod export;
+mod heap_file;
+mod import;
+mod import_vat;
+pub(crate) mod lineage;
+mod manifest;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub use error::{ArchiveError, Level};
+pub use export::{ExportOptions, Exported, SnapshotChoice, Target};
+pub use import::{ImportOptions, Imported, Source, import};
+
+/// How much of the past an archive has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Retention {
+    /// What a restart needs: the newest snapshot and the entries since; without a snapshot, those of the incarnation.
+    Operational,
+    /// All entries of the current incarnation.
+    Replay,
+    /// All entries.
+    Archival,
+    /// Whatever there is, complete or not, with all snapshots.
+    Debug,
+}
+
+impl Retention {
+    /// All of them.
+    pub const ALL: [Retention; 4] =
+        [Retention::Operational, Retention::Replay, Retention::Archival, Retention::Debug];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Retention::Operational => "operational",
+            Retention::Replay => "replay",
+            Retention::Archival => "archival",
+            Retention::Debug => "debug",
+        }
+    }
+}
+
+impl fmt::Display for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Retention {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Retention, String> {
+        let found = Retention::ALL.into_iter().find(|level| level.as_str() == text);
+        found.ok_or_else(|| "give operational, replay, archival or debug".to_owned())
+    }
+}
