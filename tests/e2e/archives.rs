@@ -336,3 +336,26 @@ fn a_claim_is_replayed_and_a_false_one_is_found() {
     forged.transcript.0[0] ^= 1;
     assert!(here.check_claim(&forged).unwrap().expect("a difference").claimed.starts_with("transcript "));
 }
+
+#[test]
+fn an_import_that_was_cut_off_goes_on_with_the_next_vat() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = host(&dir.path().join("here"));
+    let (archive, data) = (dir.path().join("archive"), dir.path().join("there"));
+    for name in ["second", "third"] {
+        here.fork(&vat(), &name.parse().unwrap()).unwrap();
+    }
+    here.checkpoint().unwrap();
+    export(&here, &archive, Retention::Archival, SnapshotChoice::Newest).unwrap();
+    let cut_off = std::panic::catch_unwind(|| {
+        import(Source::Dir(archive.clone()), &data, config(), &trusting(), |done, _| assert!(done < 2))
+    });
+    assert!(cut_off.is_err() && !data.exists());
+    let imported = bring(&archive, &data, &trusting()).unwrap();
+    assert_eq!((imported.vats, imported.resumed), (3, 2));
+    let there = Warehouse::open_existing(&data, config()).unwrap();
+    for name in ["subject", "second", "third"] {
+        assert!(there.verify(&name.parse().unwrap()).unwrap().verdict.is_identical(), "{name}");
+    }
+    assert_same_future(&here, &there);
+}

@@ -2,6 +2,7 @@
 
 #![expect(unreachable_pub, reason = "a test binary has no boundary")]
 
+mod archives;
 mod bad_input;
 mod bench;
 mod commands;
