@@ -17,7 +17,6 @@ use crate::session::{Access, Session};
 use crate::span::{SpanRow, SpanState};
 use crate::storage::Storage;
 use crate::vat::{VatStatus, by_name, set_status};
-use crate::vatstore::apply;
 
 /// A vat that comes from elsewhere.
 #[derive(Clone, Debug)]
@@ -138,9 +137,13 @@ impl Storage {
     /// [`Error::Full`], [`Error::Io`], [`Error::Poisoned`].
     pub fn import_vatstore(&self, vat: VatId, pairs: &[(String, String)]) -> Result<()> {
         self.write("import vat storage", |session| {
-            let writes: Vec<_> =
-                pairs.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))).collect();
-            Ok(apply(&session.connection, vat, &writes)?)
+            let mut insert = session
+                .connection
+                .prepare_cached("INSERT INTO vatstore (vat, key, value) VALUES (?, ?, ?)")?;
+            for (key, value) in pairs {
+                insert.execute(params![vat.0, key, value])?;
+            }
+            Ok(())
         })
     }
 

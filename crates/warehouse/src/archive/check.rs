@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use vat_storage::SpanHash;
 
-use super::ArchiveError;
 use super::manifest::{Manifest, VatRecord};
+use super::{ArchiveError, Retention};
 use crate::attest::unhex;
 use crate::name::VatName;
 use crate::options::KeptOptions;
@@ -17,6 +17,7 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), ArchiveError> {
             "its vats ran under version {found} of the engine's rules, this is {ours}"
         )));
     }
+    manifest.retention.parse::<Retention>().map_err(wrong)?;
     let mut modules = BTreeSet::new();
     let mut names = BTreeSet::new();
     for module in &manifest.modules {
@@ -71,6 +72,13 @@ fn check_vat(vat: &VatRecord) -> Result<(), ArchiveError> {
         }
         if span.artifact.is_some() && start == stop {
             return Err(wrong(format!("the span at {start} of vat {name} is empty, and has an artifact")));
+        }
+        let starts_now = span.incarnation == vat.incarnation && incarnation != vat.incarnation;
+        if starts_now && start != kept.since {
+            let since = kept.since;
+            return Err(wrong(format!(
+                "the incarnation of vat {name} begins at {since}, its spans at {start}"
+            )));
         }
         (end, incarnation) = (stop, span.incarnation);
     }

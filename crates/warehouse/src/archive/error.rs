@@ -6,9 +6,6 @@ use std::path::PathBuf;
 use crate::attest::StatementError;
 use crate::error::Error;
 
-/// A level of retention, in an error's words.
-pub type Level = super::Retention;
-
 /// Why an archive cannot be written or read. After a failed import there is no new store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,7 +18,7 @@ pub enum ArchiveError {
         /// Its name.
         vat: String,
         /// The level.
-        level: Level,
+        level: vat_storage::Retention,
         /// What is not there.
         missing: String,
     },

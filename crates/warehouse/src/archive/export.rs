@@ -13,7 +13,7 @@ use vat_image::HeapRoot;
 use vat_storage::{ModuleHash, Position, SpanHash, Storage, VatRow, VatStatus};
 
 use super::container::Writer;
-use super::lineage::{PastSpan, first_of_incarnation, hash_of, past};
+use super::lineage::{PastSpan, hash_of, past};
 use super::manifest::{
     Artifact, FORMAT, Manifest, ModuleRecord, SnapshotRecord, SpanRecord, VERSION, VatRecord, module_name,
     snapshot_name, span_name, statement_name, vatstore_name,
@@ -96,13 +96,13 @@ impl Warehouse {
         let writer = Writer::begin(target)?;
         let mut export =
             Export { warehouse: self, view: &view, options, writer, exported: Exported::default() };
-        let modules: BTreeSet<ModuleHash> = rows.iter().map(|row| row.module).collect();
+        let modules = export.modules(&rows)?;
         let modules = modules.into_iter().map(|hash| export.module(hash)).collect::<Result<Vec<_>, _>>()?;
         let vats = rows.iter().map(|row| export.vat(row)).collect::<Result<Vec<_>, _>>()?;
         let manifest = Manifest {
             format: FORMAT.to_owned(),
             version: VERSION,
-            retention: options.retention,
+            retention: options.retention.to_string(),
             rules: vat_engine::RULES_VERSION,
             modules,
             vats,
@@ -141,6 +141,21 @@ struct Export<'a, 'w> {
 }
 
 impl Export<'_, '_> {
+    /// The code of the vats, of earlier incarnations too, as far as it is there and their entries may go along.
+    fn modules(&self, rows: &[VatRow]) -> Result<BTreeSet<ModuleHash>, ArchiveError> {
+        let mut modules: BTreeSet<ModuleHash> = rows.iter().map(|row| row.module).collect();
+        if self.options.retention >= Retention::Archival {
+            for row in rows {
+                for past in kept_options(row)?.past {
+                    if !self.warehouse.inner.is_gone(past.module)? {
+                        modules.insert(past.module);
+                    }
+                }
+            }
+        }
+        Ok(modules)
+    }
+
     fn module(&mut self, hash: ModuleHash) -> Result<ModuleRecord, ArchiveError> {
         let row = self.view.module_row(hash)?;
         let wasm = self.view.module(hash)?;
@@ -150,8 +165,9 @@ impl Export<'_, '_> {
     }
 
     fn vat(&mut self, row: &VatRow) -> Result<VatRecord, ArchiveError> {
-        let spans = past(self.view, row)?;
-        let first = first_of_incarnation(&spans, row.incarnation);
+        let kept = kept_options(row)?;
+        let first = kept.since;
+        let spans = past(self.view, row, &kept)?;
         let snapshots = self.snapshots(row)?;
         let needed = match self.options.retention {
             Retention::Operational => snapshots.first().map_or(first, |(saved, _)| saved.position),
@@ -222,29 +238,37 @@ impl Export<'_, '_> {
             false => None,
         };
         let can = self.options.retention != Retention::Debug
-            || whole.is_some_and(|found| span.hash.is_none_or(|hash| hash == found));
-        let (hash, artifact) = if is_wanted && can {
+            || whole.is_some_and(|(found, _)| span.hash.is_none_or(|hash| hash == found));
+        let (hash, bytes, artifact) = if is_wanted && can {
             let (hash, artifact) = self.entries(row, span)?;
-            (hash, Some(artifact))
+            (hash, artifact.bytes - (span.end - span.start), Some(artifact)) // Less the line feeds.
         } else {
-            (self.hash(row, span)?, None)
+            let (hash, bytes) = self.hash(row, span)?;
+            (hash, bytes, None)
         };
         if span.hash.is_some_and(|kept| kept != hash) {
             let missing = format!("the entries {}..{} are damaged", span.start, span.end);
             return Err(self.incomplete(row, missing));
         }
         let hash = hash.to_string();
-        Ok(SpanRecord { start: span.start, end: span.end, incarnation: span.incarnation, hash, artifact })
+        Ok(SpanRecord {
+            start: span.start,
+            end: span.end,
+            incarnation: span.incarnation,
+            hash,
+            bytes,
+            artifact,
+        })
     }
 
     /// The hash of a span that stays. That of a cut one is nowhere but in its entries.
-    fn hash(&self, row: &VatRow, span: &PastSpan) -> Result<SpanHash, ArchiveError> {
+    fn hash(&self, row: &VatRow, span: &PastSpan) -> Result<(SpanHash, u64), ArchiveError> {
         match span.hash {
-            Some(hash) => Ok(hash),
+            Some(hash) => Ok((hash, span.bytes)),
             None => match hash_of(self.view, row.id, span.start, span.end) {
-                Ok(hash) => Ok(hash),
+                Ok(found) => Ok(found),
                 // Nobody can know it; whoever brings the entries back gets it right.
-                Err(_) if self.options.retention == Retention::Debug => Ok(SpanHash::seed()),
+                Err(_) if self.options.retention == Retention::Debug => Ok((SpanHash::seed(), 0)),
                 Err(error) => Err(self.missing(row, error)),
             },
         }
@@ -344,6 +368,9 @@ impl Export<'_, '_> {
         match error {
             vat_storage::Error::MissingEntry { position, .. } => {
                 self.incomplete(row, format!("its transcript has no entry at position {position}"))
+            }
+            vat_storage::Error::Pruned { start, end, .. } => {
+                self.incomplete(row, format!("its entries {start}..{end} were pruned"))
             }
             other => other.into(),
         }

@@ -13,7 +13,8 @@ use std::io::BufRead;
 
 use vat_abi::{Outcome, Syscall, TranscriptEntry};
 use vat_storage::{
-    ImportedVat, Incarnation, ModuleHash, Position, SpanHash, SpanRow, SpanState, VatId, VatStatus,
+    ImportedVat, Incarnation, ModuleHash, Position, SpanContent, SpanHash, SpanRow, SpanState, VatId,
+    VatStatus,
 };
 
 use super::ArchiveError;
@@ -47,7 +48,7 @@ pub(super) fn import(
         .iter()
         .map(|snapshot| vouched(reader, record, snapshot, &kept, trust))
         .collect::<Result<Vec<_>, _>>()?;
-    let holes = Holes::of(record);
+    let holes = Holes::of(record, kept.since);
     holes.require_a_way(record, &vouched)?;
     let id = put_vat(warehouse, record, module)?;
     let to_replay: Vec<u64> = record
@@ -109,13 +110,12 @@ struct Holes {
 }
 
 impl Holes {
-    fn of(record: &VatRecord) -> Holes {
+    fn of(record: &VatRecord, replay_from: u64) -> Holes {
         let is_missing = |span: &&SpanRecord| span.start < span.end && span.artifact.is_none();
         let current = |span: &&SpanRecord| span.incarnation == record.incarnation;
-        let first = record.spans.iter().find(current).map_or(0, |span| span.start);
-        let whole_from = record.spans.iter().filter(is_missing).next_back().map_or(0, |span| span.end);
+        let whole_from = record.spans.iter().rfind(is_missing).map_or(0, |span| span.end);
         let hole = record.spans.iter().filter(current).find(is_missing);
-        Holes { replay_from: first, whole_from, replay_to: hole.map_or(u64::MAX, |span| span.start) }
+        Holes { replay_from, whole_from, replay_to: hole.map_or(u64::MAX, |span| span.start) }
     }
 
     fn can_replay_to(&self, position: u64) -> bool {
@@ -210,19 +210,24 @@ impl Past<'_> {
         let hash = SpanHash::parse(&span.hash).expect("checked with the manifest");
         let (start, end) = (Position(span.start), Position(span.end));
         let incarnation = Incarnation(span.incarnation);
-        warehouse.storage().import_span(vat, &SpanRow { start, end, hash, incarnation, state })?;
-        match &span.artifact {
-            Some(artifact) => self.entries(warehouse, reader, vat, span, artifact, imported),
+        let content = match &span.artifact {
+            Some(artifact) => {
+                self.entries(warehouse, reader, vat, span, artifact, imported)?;
+                SpanContent::Plain
+            }
             None if span.start < span.end => {
                 (self.next, self.hash, self.vatstore) = (span.end, None, None);
-                Ok(())
+                SpanContent::Pruned
             }
             None if hash != SpanHash::seed() => {
                 let what = format!("its empty span at {start} has a hash that is not that of no entries");
-                Err(ArchiveError::vat(&self.record.name, what))
+                return Err(ArchiveError::vat(&self.record.name, what));
             }
-            None => Ok(()),
-        }
+            None => SpanContent::Plain,
+        };
+        let bytes = span.bytes;
+        let row = SpanRow { start, end, hash, incarnation, state, bytes, compressed_bytes: 0, content };
+        Ok(warehouse.storage().import_span(vat, &row)?)
     }
 
     fn entries(
@@ -261,6 +266,12 @@ impl Past<'_> {
             return Err(wrong(format!(
                 "it ends before position {}, and should before {}",
                 self.next, span.end
+            )));
+        }
+        if artifact.bytes.checked_sub(span.end - span.start) != Some(span.bytes) {
+            return Err(wrong(format!(
+                "its entries do not have the {} bytes that the manifest says",
+                span.bytes
             )));
         }
         if hash.as_str() != span.hash {

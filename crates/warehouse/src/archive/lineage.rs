@@ -7,7 +7,10 @@
 //!   flattened    [0,40) [40,60) [60,80) [80,97)
 //! ```
 
-use vat_storage::{Incarnation, Position, SpanHash, SpanRow, SpanState, Storage, VatId, VatRow};
+use vat_storage::{Position, SpanHash, SpanRow, SpanState, Storage, VatId, VatRow};
+
+use crate::era::Era;
+use crate::options::KeptOptions;
 
 /// A span as an archive has it.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +20,8 @@ pub(crate) struct PastSpan {
     pub(crate) incarnation: u32,
     /// `None` for one that a fork cut: nobody kept its hash.
     pub(crate) hash: Option<SpanHash>,
+    /// Bytes of its entries, if it has a hash.
+    pub(crate) bytes: u64,
     pub(crate) state: SpanState,
 }
 
@@ -27,13 +32,19 @@ impl From<SpanRow> for PastSpan {
             end: row.end.0,
             incarnation: row.incarnation.0,
             hash: Some(row.hash),
+            bytes: row.bytes,
             state: row.state,
         }
     }
 }
 
 /// All spans of a vat from position 0 on, oldest first.
-pub(crate) fn past(storage: &Storage, row: &VatRow) -> Result<Vec<PastSpan>, vat_storage::Error> {
+pub(crate) fn past(
+    storage: &Storage,
+    row: &VatRow,
+    kept: &KeptOptions,
+) -> Result<Vec<PastSpan>, vat_storage::Error> {
+    let eras = Era::all(row, kept, row.next_position.0);
     let mut past = Vec::new();
     let (mut vat, mut end) = (row.id, u64::MAX);
     loop {
@@ -49,8 +60,7 @@ pub(crate) fn past(storage: &Storage, row: &VatRow) -> Result<Vec<PastSpan>, vat
         if end != u64::MAX && reaches < end {
             // A terminated ancestor: its entries are kept for the fork, its spans are not.
             let start = origin.map_or(0, |origin| origin.position.0);
-            let incarnation = row.incarnation.0;
-            own = vec![PastSpan { start, end, incarnation, hash: None, state: SpanState::Closed }];
+            own = eras.iter().filter_map(|era| lost(era, start, end)).collect();
         }
         past.splice(0..0, own);
         match origin {
@@ -60,18 +70,29 @@ pub(crate) fn past(storage: &Storage, row: &VatRow) -> Result<Vec<PastSpan>, vat
     }
 }
 
-/// Where the vat's present incarnation began.
-pub(crate) fn first_of_incarnation(spans: &[PastSpan], incarnation: Incarnation) -> u64 {
-    spans.iter().find(|span| span.incarnation == incarnation.0).map_or(0, |span| span.start)
+/// The part of an incarnation within a stretch whose spans are not known.
+fn lost(era: &Era, start: u64, end: u64) -> Option<PastSpan> {
+    let (start, end) = (era.from.max(start), era.to.min(end));
+    let incarnation = era.incarnation;
+    (start < end).then_some(PastSpan {
+        start,
+        end,
+        incarnation,
+        hash: None,
+        bytes: 0,
+        state: SpanState::Closed,
+    })
 }
 
-/// The hash of entries as one span, read anew.
+/// The hash of entries as one span, and their bytes, read anew.
 pub(crate) fn hash_of(
     storage: &Storage,
     vat: VatId,
     start: u64,
     end: u64,
-) -> Result<SpanHash, vat_storage::Error> {
+) -> Result<(SpanHash, u64), vat_storage::Error> {
     let mut entries = storage.entries(vat, Position(start), Position(end));
-    entries.try_fold(SpanHash::seed(), |hash, entry| entry.map(|(_, bytes)| hash.extended(&bytes)))
+    entries.try_fold((SpanHash::seed(), 0), |(hash, bytes), entry| {
+        entry.map(|(_, entry)| (hash.extended(&entry), bytes + entry.len() as u64))
+    })
 }

@@ -10,7 +10,7 @@
 //! | `vats[].module`, `.incarnation`, `.options` | as stored; `options` is a text that the warehouse reads |
 //! | `vats[].quarantined` | the reason, or null |
 //! | `vats[].next_position` | of its next delivery |
-//! | `vats[].spans[]` | from 0 to `next_position` without gap: `start`, `end` (exclusive), `incarnation`, `hash` (the running hash of its entries) |
+//! | `vats[].spans[]` | from 0 to `next_position` without gap: `start`, `end` (exclusive), `incarnation`, `hash` (the running hash of its entries), `bytes` (of its entries) |
 //! | `vats[].spans[].artifact` | its entries; null if they are not in the archive, or there are none |
 //! | `vats[].vatstore` | its storage; null if it is empty |
 //! | `vats[].snapshots[]` | newest first: `position`, `incarnation`, `root`, `artifact`, `statement` (or null) |
@@ -21,7 +21,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArchiveError, Retention};
+use super::ArchiveError;
 
 pub(super) const FORMAT: &str = "vat-archive";
 pub(super) const VERSION: u32 = 1;
@@ -34,7 +34,7 @@ pub(super) const BYTES_MAX: u64 = 1 << 30;
 pub(super) struct Manifest {
     pub(super) format: String,
     pub(super) version: u32,
-    pub(super) retention: Retention,
+    pub(super) retention: String,
     pub(super) rules: u32,
     pub(super) modules: Vec<ModuleRecord>,
     pub(super) vats: Vec<VatRecord>,
@@ -69,6 +69,7 @@ pub(super) struct SpanRecord {
     pub(super) end: u64,
     pub(super) incarnation: u32,
     pub(super) hash: String,
+    pub(super) bytes: u64,
     pub(super) artifact: Option<Artifact>,
 }
 

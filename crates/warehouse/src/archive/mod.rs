@@ -17,7 +17,9 @@
 //! ```
 //!
 //! **Export** reads the store as it was last committed, held still: it commits nothing, and blocks nobody. The same state gives the same
-//! bytes. How much of the past goes along is a [`Retention`].
+//! bytes. How much of the past goes along is a [`Retention`]: `operational`, the
+//! newest snapshot and the entries since (without a snapshot, those of the incarnation); `replay`, the incarnation's; `archival`, all;
+//! `debug`, what there is, complete or not, with all snapshots.
 //!
 //! **Import** makes a *new* data directory. It builds the store beside the place where it will be, verifies everything on the
 //! way, and renames it as the last step: there is never half a store. Each vat is committed when it is verified, so that an import that
@@ -37,55 +39,7 @@ mod import_vat;
 pub(crate) mod lineage;
 mod manifest;
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-
-pub use error::{ArchiveError, Level};
+pub use error::ArchiveError;
 pub use export::{ExportOptions, Exported, SnapshotChoice, Target};
 pub use import::{ImportOptions, Imported, Source, import};
-
-/// How much of the past an archive has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Retention {
-    /// What a restart needs: the newest snapshot and the entries since; without a snapshot, those of the incarnation.
-    Operational,
-    /// All entries of the current incarnation.
-    Replay,
-    /// All entries.
-    Archival,
-    /// Whatever there is, complete or not, with all snapshots.
-    Debug,
-}
-
-impl Retention {
-    /// All of them.
-    pub const ALL: [Retention; 4] =
-        [Retention::Operational, Retention::Replay, Retention::Archival, Retention::Debug];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Retention::Operational => "operational",
-            Retention::Replay => "replay",
-            Retention::Archival => "archival",
-            Retention::Debug => "debug",
-        }
-    }
-}
-
-impl fmt::Display for Retention {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Retention {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Retention, String> {
-        let found = Retention::ALL.into_iter().find(|level| level.as_str() == text);
-        found.ok_or_else(|| "give operational, replay, archival or debug".to_owned())
-    }
-}
+pub use vat_storage::Retention;
