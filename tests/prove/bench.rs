@@ -1,0 +1,56 @@
+//! One module in an engine of its own, with a page store to capture into: what these proofs run vats on, without a warehouse.
+
+use vat_abi::{CapData, Delivery, Syscall, SyscallResult};
+use vat_engine::{
+    CrankContext, Engine, EngineConfig, HeapState, Report, SyscallHandler, SyscallVerdict, VatInstance,
+    VatModule,
+};
+use vat_image::{Check, PageStore, StoreOptions, best_tracker};
+
+/// Computrons that each delivery may use.
+pub(crate) const COMPUTRONS_MAX: u64 = 1_000_000;
+const CONTEXT: CrankContext = CrankContext { time_ns: 1, seed: [7; 32], computrons_max: COMPUTRONS_MAX };
+const PAGES_MAX: u32 = 64;
+
+/// Answers every syscall with nothing.
+struct Silent;
+
+impl SyscallHandler for Silent {
+    fn syscall(&mut self, _syscall: &Syscall) -> SyscallVerdict {
+        SyscallVerdict::Answer(SyscallResult::Ok(None))
+    }
+}
+
+pub(crate) struct Bench {
+    _dir: tempfile::TempDir,
+    engine: Engine,
+    module: VatModule,
+    pages: PageStore,
+}
+
+impl Bench {
+    pub(crate) fn new(wat: &str) -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::new(EngineConfig::default()).unwrap();
+        let module = engine.module(&wat::parse_str(wat).unwrap()).unwrap();
+        let (pages, _) = PageStore::open(dir.path(), &[], StoreOptions::default()).unwrap();
+        Bench { _dir: dir, engine, module, pages }
+    }
+
+    pub(crate) fn birth(&self) -> VatInstance {
+        VatInstance::birth(&self.engine, &self.module, PAGES_MAX).unwrap()
+    }
+
+    /// Captures the instance, and makes another from what was captured.
+    pub(crate) fn again(&self, instance: &mut VatInstance) -> VatInstance {
+        let state: HeapState =
+            instance.capture(&self.pages, best_tracker().as_ref(), Check::Always).unwrap().state;
+        VatInstance::restore(&self.engine, &self.module, PAGES_MAX, &state).unwrap()
+    }
+}
+
+/// Delivers a start whose parameters have `bytes` bytes.
+pub(crate) fn deliver(instance: &mut VatInstance, bytes: usize) -> Report {
+    let parameters = CapData { body: format!("#\"{}\"", "x".repeat(bytes)), ..CapData::undefined() };
+    instance.deliver(&Delivery::StartVat(parameters), &CONTEXT, Silent).0.unwrap()
+}
