@@ -49,8 +49,8 @@ fn check(wat: &str, expected: &ExpectFile) {
 
 #[test]
 fn the_golden_transcripts_have_not_changed() {
-    check(STATE, &expect_file!["../golden/state.txt"]);
-    check(SCATTER, &expect_file!["../golden/scatter.txt"]);
+    check(STATE, &expect_file!["golden/state.txt"]);
+    check(SCATTER, &expect_file!["golden/scatter.txt"]);
 }
 
 #[test]

@@ -37,10 +37,10 @@ fn tests_of(source: &str, found: &mut BTreeSet<String>) {
     for line in source.lines().map(str::trim) {
         is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
         let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
-        if let Some(name) = function.and_then(|rest| rest.split(['(', '<']).next()) {
-            if std::mem::take(&mut is_test) {
-                found.insert(name.to_owned());
-            }
+        if let Some(name) = function.and_then(|rest| rest.split(['(', '<']).next())
+            && std::mem::take(&mut is_test)
+        {
+            found.insert(name.to_owned());
         }
     }
 }
