@@ -62,7 +62,12 @@ fn the_keys_are_part_of_the_interface() {
         ],
     );
     check(&["scrub"], expect!["{damaged: [], layers, pages, records: [], vats}"]);
-    check(&["compact"], expect!["{compressed_bytes_after, compressed_bytes_before, compressed_entries, freed_bytes, layers, left, segments}"]);
+    check(
+        &["compact"],
+        expect![
+            "{compressed_bytes_after, compressed_bytes_before, compressed_entries, freed_bytes, layers, left, segments}"
+        ],
+    );
     check(&["terminate", "alice"], expect!["{reason, vat}"]);
 }
 
