@@ -206,12 +206,7 @@ impl Hosted {
     }
 
     fn deliver(&self, delivery: Delivery) -> Result<()> {
-        let lease = self.warehouse.try_provide(&self.vat);
-        let mut lease = lease.map_or_else(|| self.warehouse.provide_blocking(&self.vat), Ok)?;
-        let (delivered, Quiet) = lease.deliver(delivery, 0, Quiet);
-        let outcome = delivered?.outcome;
-        ensure!(outcome == Outcome::Delivered, "the delivery ended otherwise: {outcome:?}");
-        Ok(())
+        deliver(&self.warehouse, &self.vat, delivery)
     }
 
     /// Time of one delivery of a batch. The commit after it is not counted.
@@ -234,7 +229,18 @@ impl Hosted {
     }
 }
 
-fn create(warehouse: &Warehouse, name: &str) -> Result<VatName> {
+/// One delivery that must succeed.
+pub(crate) fn deliver(warehouse: &Warehouse, vat: &VatName, delivery: Delivery) -> Result<()> {
+    let lease = warehouse.try_provide(vat);
+    let mut lease = lease.map_or_else(|| warehouse.provide_blocking(vat), Ok)?;
+    let (delivered, Quiet) = lease.deliver(delivery, 0, Quiet);
+    let outcome = delivered?.outcome;
+    ensure!(outcome == Outcome::Delivered, "the delivery ended otherwise: {outcome:?}");
+    Ok(())
+}
+
+/// A vat of the installed module.
+pub(crate) fn create(warehouse: &Warehouse, name: &str) -> Result<VatName> {
     let name: VatName = name.parse()?;
     let (started, Quiet) =
         warehouse.create(&name, "vat", VatOptions::default(), CapData::undefined(), 0, Quiet);
@@ -243,7 +249,7 @@ fn create(warehouse: &Warehouse, name: &str) -> Result<VatName> {
 }
 
 /// A vat on bare wasmtime, born like ours, on an image of its state after birth.
-struct BareVat {
+pub(crate) struct BareVat {
     engine: BareEngine,
     module: crate::floor::BareModule,
     instance: BareInstance,
@@ -251,7 +257,7 @@ struct BareVat {
 }
 
 impl BareVat {
-    fn new(wasm: &[u8]) -> Result<BareVat> {
+    pub(crate) fn new(wasm: &[u8]) -> Result<BareVat> {
         let dir = scratch()?;
         let flat = dir.path().join("flat");
         let engine = Engine::new(EngineConfig::default())?;
@@ -264,7 +270,7 @@ impl BareVat {
     }
 
     /// Time of one delivery of a batch: JSON both ways, and the typed call.
-    fn deliver_batch(&mut self, seeds: &mut impl Iterator<Item = u32>) -> Result<Duration> {
+    pub(crate) fn deliver_batch(&mut self, seeds: &mut impl Iterator<Item = u32>) -> Result<Duration> {
         let bodies: Vec<_> = seeds.by_ref().take(BATCH as usize).map(|seed| body(WRITTEN, seed)).collect();
         let (taken, ()) =
             timed(|| bodies.into_iter().try_for_each(|body| self.instance.deliver(encode_message(body)?)))?;

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! One program for all families, so that a run ends with one table, and writes one report
-//! (`target/bench/report.json`, `report.html`). The families: [instantiation], [heap], [delivery], [codec], [throughput]; what is
+//! (`target/bench/report.json`, `report.html`). The families: [instantiation], [heap], [delivery], [history], [codec], [throughput]; what is
 //! measured is [vat], the floors are in [floor], the method in [harness].
 
 mod codec;
@@ -18,6 +18,7 @@ mod delivery;
 mod floor;
 mod harness;
 mod heap;
+mod history;
 mod instantiation;
 mod throughput;
 mod vat;
@@ -50,6 +51,7 @@ fn run() -> Result<()> {
     heap::bench(&mut session)?;
     heap::bench_memory(&mut session)?;
     delivery::bench(&mut session)?;
+    history::bench(&mut session)?;
     codec::bench(&mut session)?;
     throughput::bench(&mut session)?;
     curves::bench(&session)?;

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use vat_abi::CapData;
 use vat_engine::Globals;
-use vat_warehouse::{Error, HeapRoot, Moment, Release, VatName, VatOptions, Warehouse, WarehouseConfig};
+use vat_warehouse::{
+    Error, Finding, HeapRoot, Moment, Release, VatName, VatOptions, Warehouse, WarehouseConfig,
+};
 
 use crate::scenario::{Listener, message, vat};
 
@@ -236,4 +238,56 @@ fn a_forced_release_lasts_until_the_replay_is_needed() {
     assert!(warehouse.provide_blocking(&vat()).is_err());
     warehouse.release(&vat(), Release::Forced).unwrap();
     assert!(matches!(warehouse.provide_blocking(&vat()), Err(Error::Diverged { .. })));
+}
+
+#[test]
+fn a_vat_that_is_as_its_record_says_has_nothing_to_find() {
+    let dir = tempfile::tempdir().unwrap();
+    let warehouse = open(dir.path());
+    lived(&warehouse);
+    warehouse.checkpoint().unwrap();
+    let id = warehouse.vat(&vat()).unwrap().id;
+    let stored = warehouse.storage().snapshots(id).unwrap();
+    assert!(stored.len() > 1 && stored.iter().all(|snapshot| snapshot.root.is_some()), "{stored:?}");
+    for snapshot in &stored {
+        let root = warehouse.at(&vat(), snapshot.position.0 - 1).unwrap().root();
+        assert_eq!(snapshot.root, Some(root.0));
+    }
+    let bisection = warehouse.bisect(&vat()).unwrap();
+    assert_eq!((bisection.roots, bisection.finding), (stored.len() as u64, None));
+}
+
+#[test]
+fn a_heap_that_went_elsewhere_is_found_between_two_roots() {
+    let dir = tempfile::tempdir().unwrap();
+    let warehouse = open(dir.path());
+    lived(&warehouse);
+    warehouse.checkpoint().unwrap();
+    let id = warehouse.vat(&vat()).unwrap().id;
+    let stored = warehouse.storage().snapshots(id).unwrap();
+    let (newest, older) = (stored[0].position, stored[1].position);
+    warehouse.storage().set_snapshot_root(id, newest, [7; 32]).unwrap();
+    let bisection = warehouse.bisect(&vat()).unwrap();
+    assert_eq!(bisection.roots, 1);
+    let Some(Finding::State { first, last, stored, replayed, pages }) = bisection.finding else {
+        panic!("{bisection:?}")
+    };
+    assert_eq!((first, last), (older.0, newest.0 - 1));
+    assert_eq!(stored, HeapRoot([7; 32]));
+    assert_eq!(replayed, warehouse.at(&vat(), last).unwrap().root());
+    assert_eq!(pages, Some(Vec::new()), "only the root was changed, not the snapshot");
+    assert!(!warehouse.scrub(|_, _| {}).unwrap().is_clean(), "scrubbing finds that root, too");
+}
+
+#[test]
+fn a_delivery_that_went_otherwise_is_found_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let warehouse = open(dir.path());
+    lived(&warehouse);
+    warehouse.checkpoint().unwrap();
+    drop(warehouse);
+    forge(dir.path(), 6, "vatstoreGet\",\"count", "vatstoreGet\",\"coumt");
+    let finding = open(dir.path()).bisect(&vat()).unwrap().finding;
+    let Some(Finding::Delivery(divergence)) = finding else { panic!("{finding:?}") };
+    assert_eq!(divergence.position, 6);
 }

@@ -82,6 +82,8 @@ pub(crate) enum Command {
     Release(Release),
     /// Look at a vat as it was after one of its deliveries, or ask it something; nothing of it is kept
     At(At),
+    /// Find the first delivery at which a replay differs from the record or from the stored heap roots
+    Bisect(Vat),
     /// Show which pages, globals and storage keys differ between a vat after one delivery and after another
     Diff(Diff),
     /// Turn transcripts into snapshots, so that the next use of each vat replays nothing

@@ -3,6 +3,7 @@
 mod archive;
 mod at;
 mod attest;
+mod bisect;
 mod compact;
 mod completions;
 mod convert;
@@ -54,6 +55,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
         Command::Replay(args) => replay::run(context, args),
         Command::Release(args) => release::run(context, args),
         Command::At(args) => at::run(context, args),
+        Command::Bisect(args) => bisect::run(context, args),
         Command::Diff(args) => diff::run(context, args),
         Command::Stats => stats::run(context),
         Command::Scrub => scrub::run(context),

@@ -68,6 +68,9 @@ fn run(inner: &Inner) {
                     tracing::error!(%error, "the page store could not be synced; snapshots are no longer made durable");
                     return;
                 }
+                if let Err(error) = inner.root_wanted() {
+                    tracing::warn!(%error, "the heap roots of snapshots could not be kept");
+                }
                 if inner.is_compaction_due()
                     && let Err(error) = inner.compact(Reach::Sealed)
                 {

@@ -125,9 +125,10 @@ impl Inner {
         if policy.while_resident(resident.unsaved(), interval, self.residency.hint(vat)) == Decision::Later {
             return;
         }
-        if let Err(error) = self.capture(vat, resident) {
+        match self.capture(vat, resident) {
+            Ok(()) => self.snapshots.want_root(vat),
             // The delivery itself is recorded; only the replay after a crash is longer.
-            tracing::error!(%vat, %error, "the vat could not be snapshotted");
+            Err(error) => tracing::error!(%vat, %error, "the vat could not be snapshotted"),
         }
     }
 

@@ -25,6 +25,7 @@ mod accounting;
 pub mod archive;
 pub mod attest;
 mod background;
+mod bisect;
 mod canary;
 mod compaction;
 mod config;
@@ -49,6 +50,7 @@ mod records;
 mod replay;
 mod rerun;
 mod residency;
+mod roots;
 mod snapshots;
 mod stats;
 mod transcripts;
@@ -58,6 +60,7 @@ mod verify;
 mod warehouse;
 
 pub use accounting::{DiskFigures, ResidentFigures, VatFigures};
+pub use bisect::{Bisection, Finding};
 #[cfg(feature = "canaries")]
 pub use canary::Canary;
 pub use compaction::Compacted;

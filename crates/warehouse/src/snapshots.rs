@@ -86,6 +86,10 @@ struct Book {
     doomed: Vec<u32>,
     /// Segments that nothing names any more.
     dead: Vec<u32>,
+    /// Vats of whose newest state the snapshot policy wants the heap root.
+    rootless: BTreeSet<VatId>,
+    /// Roots of states that are not rows yet: incarnation, position, root.
+    roots: BTreeMap<VatId, (u32, u64, [u8; 32])>,
     /// Set when there is enough to sync.
     is_due: bool,
     /// Set when there may be spans to compress.
@@ -128,6 +132,8 @@ impl Snapshots {
             synced: SyncMark(0),
             unsynced: 0,
             ragged: BTreeSet::new(),
+            rootless: BTreeSet::new(),
+            roots: BTreeMap::new(),
             doomed: Vec::new(),
             dead: Vec::new(),
             is_due: false,
@@ -173,6 +179,38 @@ impl Snapshots {
         }
     }
 
+    /// Asks for the heap root of the vat's newest state.
+    pub(crate) fn want_root(&self, vat: VatId) {
+        self.book().rootless.insert(vat);
+    }
+
+    /// The states of which a heap root was asked for.
+    pub(crate) fn take_wanted(&self) -> Vec<(VatId, Saved)> {
+        let mut book = self.book();
+        let wanted = std::mem::take(&mut book.rootless);
+        let state = |vat: &VatId| book.pending.get(vat).or_else(|| book.recent.peek(vat)).cloned();
+        wanted.into_iter().filter_map(|vat| Some((vat, state(&vat)?))).collect()
+    }
+
+    /// The states that are not rows yet.
+    pub(crate) fn pending(&self) -> Vec<(VatId, Saved)> {
+        self.book().pending.iter().map(|(vat, saved)| (*vat, saved.clone())).collect()
+    }
+
+    /// Keeps the heap root of a state until that is a row.
+    pub(crate) fn remember_root(&self, vat: VatId, saved: &Saved, root: [u8; 32]) {
+        let mut book = self.book();
+        if book.pending.contains_key(&vat) {
+            book.roots.insert(vat, (saved.incarnation, saved.position, root));
+        }
+    }
+
+    /// The heap root of a state that becomes a row, if it is known.
+    fn take_root(&self, vat: VatId, saved: &Saved) -> Option<[u8; 32]> {
+        let (incarnation, position, root) = self.book().roots.remove(&vat)?;
+        ((incarnation, position) == (saved.incarnation, saved.position)).then_some(root)
+    }
+
     /// Remembers what is known of a vat that was just evicted.
     pub(crate) fn park(&self, vat: VatId, parked: Parked) {
         self.book().parked.put(vat, parked);
@@ -198,6 +236,8 @@ impl Snapshots {
         book.pending.remove(&vat);
         book.recent.pop(&vat);
         book.parked.pop(&vat);
+        book.rootless.remove(&vat);
+        book.roots.remove(&vat);
     }
 
     /// Writes the rows of all pending states that are synced, into the store's open transaction;
@@ -365,7 +405,7 @@ impl Snapshots {
             position: Position(saved.position),
             incarnation: Incarnation(saved.incarnation),
             image: &descriptor,
-            root: None,
+            root: self.take_root(vat, saved),
             layers: &layers,
         })?;
         for old in self.storage.snapshots(vat)?.iter().skip(self.kept_max) {

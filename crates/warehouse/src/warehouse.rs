@@ -237,6 +237,7 @@ impl Warehouse {
     /// As [`Warehouse::commit`].
     pub fn checkpoint(&self) -> Result<(), Error> {
         self.inner.snapshots.sync()?;
+        self.inner.root_pending()?;
         self.commit()
     }
 

@@ -28,12 +28,7 @@ fn text(contrast: &Contrast) -> String {
         .expect("a text takes all");
     let mut line = |line: String| write!(text, "\n{line}").expect("a text takes all");
     for run in &contrast.pages {
-        let (address, before, after) = run.byte;
-        line(format!(
-            "  {}: {}, first at {address:#x}: {before:#04x}, then {after:#04x}",
-            pages_text(run),
-            counted(run.bytes, "byte", "bytes")
-        ));
+        line(line_of(run));
     }
     for global in &contrast.globals {
         let value = |value| Option::map_or(value, "none".to_owned(), |value| format!("{value:?}"));
@@ -47,6 +42,16 @@ fn text(contrast: &Contrast) -> String {
         line(format!("key {}: {}, then {}", one_line(&key.key), value(&key.before), value(&key.after)));
     }
     text
+}
+
+/// A line for a run of pages.
+pub(super) fn line_of(run: &ChangedPages) -> String {
+    let (address, before, after) = run.byte;
+    format!(
+        "  {}: {}, first at {address:#x}: {before:#04x}, then {after:#04x}",
+        pages_text(run),
+        counted(run.bytes, "byte", "bytes")
+    )
 }
 
 fn pages_text(run: &ChangedPages) -> String {

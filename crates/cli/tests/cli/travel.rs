@@ -28,7 +28,9 @@ fn a_vat_as_it_was() {
         .run(&["send", "alice", "next"])
         .run(&["at", "alice", "7"])
         .run(&["at", "bob", "0"])
-        .run(&["at", "alice", "1", "--dump", "heap.bin"]);
+        .run(&["at", "alice", "1", "--dump", "heap.bin"])
+        .run(&["bisect", "alice"])
+        .run(&["bisect", "alice", "--json"]);
     vats.saw(expect![[r##"
         $ vats at alice 1
         vat             alice
@@ -59,6 +61,10 @@ fn a_vat_as_it_was() {
         heap root       HASH
         storage keys    1
         ! note: wrote 64.0 KiB of heap to heap.bin
+        $ vats bisect alice
+        nothing differs; 1 heap root as stored
+        $ vats bisect alice --json
+        {"finding":null,"roots":1,"vat":"alice"}
     "##]]);
     assert_eq!(vats.read("heap.bin").len(), 65_536);
 }
@@ -87,6 +93,7 @@ fn a_quarantined_vat_is_told_of_and_released_by_force_alone() {
     let mut vats = tampered(false);
     assert!(!vats.output(&["send", "alice", "x"]).status.success());
     vats.run(&["replay", "alice"])
+        .run(&["bisect", "alice"])
         .run(&["release", "alice"])
         .run(&["release", "alice", "--force"])
         .run(&["release", "alice"])
@@ -99,6 +106,14 @@ fn a_quarantined_vat_is_told_of_and_released_by_force_alone() {
                           at [1][0][2].body: "#7", not "#2"
         identical: 0 of 1 vat (0 deliveries replayed, 0 bytes of heap compared)
         ! error: 1 of 1 vat could not be shown to be identical to a replay
+        = 1
+        $ vats bisect alice
+        delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2
+          wrong        0  expected  resolve p-62 fulfilled #7
+                          got       resolve p-62 fulfilled #2
+                          at [1][0][2].body: "#7", not "#2"
+        0 heap roots as stored before that
+        ! error: a replay of alice differs from what is stored
         = 1
         $ vats release alice
         ! error: alice stays quarantined, since its replay still differs: delivery 2: wrong syscall at index 0: expected resolve p-62 fulfilled #7, got resolve p-62 fulfilled #2; `vats replay alice` shows it in full
