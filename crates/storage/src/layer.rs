@@ -89,6 +89,22 @@ impl Storage {
         })
     }
 
+    /// Those of the [live layers](Storage::live_layers) that lie in a segment, ordered by where.
+    ///
+    /// # Errors
+    ///
+    /// As [`live_layers`](Storage::live_layers).
+    pub fn live_layers_in(&self, segment: u32) -> Result<Vec<LayerRow>> {
+        self.read_beside("list the live layers of a segment", |session| {
+            let mut statement = session.connection.prepare_cached(
+                "SELECT id, segment, offset, bytes FROM layers WHERE segment = ? \
+                 AND (EXISTS (SELECT 1 FROM snapshot_layers WHERE layer = id) \
+                 OR EXISTS (SELECT 1 FROM module_layers WHERE layer = id)) ORDER BY offset",
+            )?;
+            Ok(statement.query_map([segment], layer_row)?.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
     /// The vats whose snapshots need a layer, in the order of their ids. None if only birth images do.
     ///
     /// # Errors

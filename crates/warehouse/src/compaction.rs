@@ -19,7 +19,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use vat_image::{Error as ImageError, Layer, LayerLocation, SegmentUsage, Unmoved};
-use vat_storage::LayerRow;
 
 use crate::config::WarehouseConfig;
 use crate::error::Error;
@@ -133,7 +132,7 @@ impl Inner {
     /// are damaged: the segment of such a one stays.
     fn copy_layers(&self, segment: u32, copies: &mut Copies) -> Result<(), Error> {
         let held = self.pages.held_layers(segment);
-        let rows = self.rows_in(segment)?;
+        let rows = self.storage.live_layers_in(segment)?;
         for at in held.iter().map(Layer::location).chain(rows.iter().map(location)) {
             if copies.contains_key(&at) {
                 continue;
@@ -155,7 +154,7 @@ impl Inner {
     /// that was not copied.
     fn relocate(&self, segment: u32, copies: &Copies) -> Result<bool, Error> {
         let _alone = self.steps_alone();
-        let rows = self.rows_in(segment)?;
+        let rows = self.storage.live_layers_in(segment)?;
         if rows.iter().any(|row| !copies.contains_key(&location(row))) {
             return Ok(false);
         }
@@ -173,12 +172,6 @@ impl Inner {
             state.image = state.image.current();
         }
         Ok(true)
-    }
-
-    fn rows_in(&self, segment: u32) -> Result<Vec<LayerRow>, Error> {
-        let mut live = self.storage.live_layers()?;
-        live.retain(|row| row.segment == segment);
-        Ok(live)
     }
 }
 

@@ -162,6 +162,11 @@ fn a_layer_is_live_exactly_while_something_refers_to_it() {
             };
             assert_eq!(ids(&released), model.released(&live), "seed {seed}, step {step}");
             let stored = scratch.storage.live_layers().expect("listed");
+            for segment in stored.iter().map(|row| row.segment).chain([99]) {
+                let expected: Vec<_> = stored.iter().filter(|row| row.segment == segment).copied().collect();
+                let found = scratch.storage.live_layers_in(segment).expect("listed");
+                assert_eq!(found, expected, "segment {segment}");
+            }
             assert_eq!(ids(&stored), model.live(), "seed {seed}, step {step}");
             assert_eq!(model.known, model.live());
         }
