@@ -301,7 +301,7 @@ impl Shared {
         });
         inner.residency.tidy(vat);
         let converted = converted?;
-        // Approximate where several threads write; exact in sum.
+        // What others wrote meanwhile is in it, too: with several threads the pace is told of more than there was, never of less.
         let bytes_written = inner.counters.bytes_written.get() - written;
         self.ask(Spent { computrons: in_step, bytes_written });
         Ok(Some(converted))

@@ -19,14 +19,24 @@ fn golden(file: &str) -> PathBuf {
 
 /// The statements that would make the tables of a store.
 fn schema(storage: &Storage) -> String {
-    let read = |session: &mut crate::session::Session| {
-        let mut statement = session.connection.prepare(
-            "SELECT coalesce(sql, '-- ' || name) FROM sqlite_master WHERE name <> 'sqlite_sequence' ORDER BY name",
-        )?;
-        let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
-        Ok(lines.collect::<rusqlite::Result<Vec<_>>>()?.join(";\n") + ";\n")
-    };
-    storage.read("read the schema", read).expect("the schema")
+    storage.read("read the schema", |session| Ok(statements(&session.connection)?)).expect("the schema")
+}
+
+fn statements(connection: &Connection) -> rusqlite::Result<String> {
+    let mut statement = connection.prepare(
+        "SELECT coalesce(sql, '-- ' || name) FROM sqlite_master WHERE name <> 'sqlite_sequence' ORDER BY name",
+    )?;
+    let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
+    Ok(lines.collect::<rusqlite::Result<Vec<_>>>()?.join(";\n") + ";\n")
+}
+
+#[test]
+fn the_kept_store_of_version_1_is_what_version_1_wrote() {
+    let dir = TempDir::new().expect("a directory");
+    let copy = dir.path().join("store.sqlite");
+    fs::copy(golden("store-1.sqlite"), &copy).expect("the golden store");
+    let kept = statements(&Connection::open(copy).expect("it opens")).expect("the schema");
+    assert_eq!(kept, fs::read_to_string(golden("schema-1.sql")).expect("the golden schema"));
 }
 
 #[test]
