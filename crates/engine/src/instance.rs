@@ -142,14 +142,14 @@ impl VatInstance {
         }
         let mut store = Store::new(engine.wasmtime(), HostState::new(memory_pages_max));
         store.limiter(|host| &mut host.limiter);
+        // Instantiation fills tables, and the code that does it takes computrons like any other. They are nobody's: each
+        // entry into the vat sets its own. What a module can ask for here is bounded by its size.
+        set_computrons(&mut store, BIRTH_COMPUTRONS_MAX)?;
         if inner.wasi {
             store.call_hook(charge_wasi_call);
         }
         let made = with_image(image.clone(), || inner.instance.instantiate(&mut store));
-        let instance = made.map_err(|error| match take_failure() {
-            Some(source) => Error::Image { what: "give the vat its memory", source },
-            None => Error::Engine { what: "instantiate the module", reason: format!("{error:#}") },
-        })?;
+        let instance = made.map_err(|error| not_instantiated(&error))?;
         let mut parts = Parts { store: &mut store, instance: &instance };
         let memory = parts.memory(module)?;
         let (stack, globals) = parts.globals(module)?;
@@ -319,9 +319,7 @@ impl VatInstance {
 
     /// Gives the guest its computrons and its view of the world.
     fn enter(&mut self, context: &CrankContext) -> Result<(), Error> {
-        self.store
-            .set_fuel(context.computrons_max)
-            .map_err(|e| Error::Engine { what: "set the computrons", reason: format!("{e:#}") })?;
+        set_computrons(&mut self.store, context.computrons_max)?;
         if self.module.inner().wasi {
             let host = self.store.data_mut();
             host.randomness = Randomness::new(context.seed);
@@ -444,6 +442,25 @@ impl Parts<'_> {
         function
             .typed(&*self.store)
             .map_err(|e| Error::Engine { what: "find a function", reason: format!("{e:#}") })
+    }
+}
+
+fn set_computrons(store: &mut Store<HostState>, computrons: u64) -> Result<(), Error> {
+    store
+        .set_fuel(computrons)
+        .map_err(|e| Error::Engine { what: "set the computrons", reason: format!("{e:#}") })
+}
+
+/// Why there is no instance. An element segment that does not fit its table is the module's own doing, as if the start
+/// function had trapped; it can only show at the first instantiation.
+fn not_instantiated(error: &wasmtime::Error) -> Error {
+    if let Some(source) = take_failure() {
+        return Error::Image { what: "give the vat its memory", source };
+    }
+    let ending = Ending { error, stack_overflowed: false, growth_failed: None, failed: None, wasi: false };
+    match ending.classify() {
+        Ok(fault) => Refusal::Birth(fault.to_string()).into(),
+        Err(_) => Error::Engine { what: "instantiate the module", reason: format!("{error:#}") },
     }
 }
 
