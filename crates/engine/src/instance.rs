@@ -7,9 +7,12 @@
 //!                       └───────────────────────────────────────┘
 //! ```
 //!
-//! Invariants: guest code runs only in [`VatInstance::birth`] and [`VatInstance::deliver`], so that between deliveries
-//! no wasm frame is on the stack. After a fault or an error the instance is *spent*: its heap ran ahead of what is
+//! Invariants: guest code runs only in [`VatInstance::birth`] and [`VatInstance::deliver`] (and, in proofs only, in `call`),
+//! so that between deliveries no wasm frame is on the stack. After a fault or an error the instance is *spent*: its heap ran ahead of what is
 //! recorded, and nothing but dropping it is possible. An instance knows neither its vat nor its transcript.
+
+#[cfg(feature = "prove")]
+mod call;
 
 use std::any::Any;
 use std::fmt;
@@ -29,6 +32,9 @@ use crate::module::{Engine, VatModule};
 use crate::native::{take_failure, with_image};
 use crate::prepare::STACK_OVERFLOWED;
 use crate::wasi::WasiCrank;
+
+#[cfg(feature = "prove")]
+pub use call::CallValue;
 
 /// Everything that makes up a vat between two deliveries. Two vats with equal state of one module behave equally for ever.
 #[derive(Debug, Clone)]

@@ -31,6 +31,8 @@ pub use config::{EngineConfig, RULES_VERSION};
 pub use error::{Error, Refusal};
 pub use globals::{GlobalValue, Globals};
 pub use host::{CrankContext, SyscallHandler, SyscallVerdict};
+#[cfg(feature = "prove")]
+pub use instance::CallValue;
 pub use instance::{Capture, HeapState, Report, VatInstance, thread_stack_bytes};
 pub use module::{Engine, VatModule};
 pub use prepare::{Prepared, prepare};
