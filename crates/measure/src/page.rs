@@ -10,11 +10,11 @@ use crate::table::{amount, judged};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark}\
-body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem}\
+body{font:15px/1.5 system-ui,sans-serif;max-width:1200px;margin:2rem auto;padding:0 1rem}\
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.5rem}.m{opacity:.72}\
 figure{margin:1.5rem 0}figcaption{opacity:.72;max-width:72ch}svg{width:100%;max-width:860px;height:auto}\
 .w{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;white-space:nowrap}\
-th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #8884}th:first-child,td:first-child{text-align:left}\
+th,td{padding:.2rem .55rem;text-align:right;border-bottom:1px solid #8884}th:first-child,td:first-child{text-align:left}\
 td:first-child{font-family:ui-monospace,monospace;font-size:13px}\
 .y{color:#1a7f37}.n{color:#cf222e;font-weight:600}\
 @media(prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}.y{color:#3fb950}.n{color:#ff7b72}}";

@@ -11,6 +11,7 @@
 use std::fmt::Write as _;
 
 use crate::chart::{Axis, AxisScale, Chart, Line, Series};
+use crate::figure::Unit;
 use crate::table::amount;
 
 const WIDTH: f64 = 720.0;
@@ -220,9 +221,14 @@ impl<'a> Drawing<'a> {
     }
 }
 
-/// A tick's value; whole numbers without digits behind the point.
+/// A tick's value; whole numbers without digits behind the point, and bytes in the largest unit of which they are whole.
 fn label(value: f64, axis: &Axis) -> String {
-    amount(value, axis.unit).replace(".00 ", " ").replace(".0 ", " ")
+    let whole = |power: i32| value >= 1024_f64.powi(power) && value % 1024_f64.powi(power) == 0.0;
+    let units = [(3, "GiB"), (2, "MiB"), (1, "KiB")];
+    match units.into_iter().find(|(power, _)| axis.unit == Unit::Bytes && whole(*power)) {
+        Some((power, name)) => format!("{:.0} {name}", value / 1024_f64.powi(power)),
+        None => amount(value, axis.unit).replace(".00 ", " ").replace(".0 ", " "),
+    }
 }
 
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
@@ -232,21 +238,41 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
 /// Round values that enclose the range, at least two.
 fn ticks(axis: &Axis, (low, high): (f64, f64)) -> Vec<f64> {
     match axis.scale {
-        AxisScale::Logarithmic => logarithmic_ticks(low, high),
-        AxisScale::Linear => linear_ticks(high),
+        AxisScale::Logarithmic => logarithmic_ticks(Steps::of(axis.unit, high / low), low, high),
+        AxisScale::Linear => linear_ticks(Steps::of(axis.unit, 1.0), high),
     }
 }
 
-/// 1, 2 and 5 times powers of ten where the range is small, else the powers alone.
-fn logarithmic_ticks(low: f64, high: f64) -> Vec<f64> {
-    let is_small = high / low < 300.0;
-    let steps: &[f64] = if is_small { &[1.0, 2.0, 5.0] } else { &[1.0] };
-    let first = low.log10().floor();
+/// Which numbers are round: some multiples of the powers of a base.
+#[derive(Debug, Clone, Copy)]
+struct Steps {
+    base: f64,
+    multiples: &'static [f64],
+}
+
+impl Steps {
+    /// For a unit, and a range whose ends have this ratio.
+    fn of(unit: Unit, ratio: f64) -> Steps {
+        match unit {
+            Unit::Bytes => Steps { base: 1024.0, multiples: &[1.0, 4.0, 16.0, 64.0, 256.0] },
+            _ if ratio < 300.0 => Steps { base: 10.0, multiples: &[1.0, 2.0, 5.0] },
+            _ => Steps { base: 10.0, multiples: &[1.0] },
+        }
+    }
+
+    /// The greatest power of the base that is not greater.
+    fn power_below(self, value: f64) -> f64 {
+        self.base.powf(value.log(self.base).floor())
+    }
+}
+
+/// The round values from the last one below the range to the first one above.
+fn logarithmic_ticks(steps: Steps, low: f64, high: f64) -> Vec<f64> {
     let mut all = Vec::new();
-    let mut power = 10_f64.powf(first);
-    while power <= high * 10.0 {
-        all.extend(steps.iter().map(|step| power * step));
-        power *= 10.0;
+    let mut power = steps.power_below(low);
+    while power <= high * steps.base {
+        all.extend(steps.multiples.iter().map(|step| power * step));
+        power *= steps.base;
     }
     let from = all.iter().rposition(|tick| *tick <= low * 1.000_001).unwrap_or(0);
     let to = all.iter().position(|tick| *tick * 1.000_001 >= high).unwrap_or(all.len() - 1);
@@ -254,12 +280,12 @@ fn logarithmic_ticks(low: f64, high: f64) -> Vec<f64> {
 }
 
 /// About five steps from 0.
-fn linear_ticks(high: f64) -> Vec<f64> {
+fn linear_ticks(steps: Steps, high: f64) -> Vec<f64> {
     let high = if high > 0.0 { high } else { 1.0 };
     let rough = high / 5.0;
-    let power = 10_f64.powf(rough.log10().floor());
-    let factor = [1.0, 2.0, 5.0, 10.0].into_iter().find(|factor| factor * power >= rough).unwrap_or(10.0);
-    let step = factor * power;
+    let power = steps.power_below(rough);
+    let step = steps.multiples.iter().map(|step| step * power).find(|step| *step >= rough);
+    let step = step.unwrap_or(steps.base * power);
     let mut ticks = vec![0.0];
     while ticks[ticks.len() - 1] < high * 0.999_999 {
         ticks.push(ticks[ticks.len() - 1] + step);
@@ -270,7 +296,6 @@ fn linear_ticks(high: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::Unit;
 
     fn chart() -> Chart {
         Chart {
@@ -318,6 +343,19 @@ mod tests {
                 assert!((2..=10).contains(&drawing.y_ticks.len()), "{:?}", drawing.y_ticks);
             }
         }
+    }
+
+    #[test]
+    fn sizes_are_told_in_the_units_of_memory() {
+        let axis = Axis::logarithmic("memory", Unit::Bytes);
+        let labels = |low, high| -> Vec<String> {
+            ticks(&axis, (low, high)).into_iter().map(|tick| label(tick, &axis)).collect()
+        };
+        assert_eq!(labels(2.5e6, 3.2e8), ["1 MiB", "4 MiB", "16 MiB", "64 MiB", "256 MiB", "1 GiB"]);
+        assert_eq!(labels(700.0, 3_000.0), ["256 B", "1 KiB", "4 KiB"]);
+        let axis = Axis::linear("memory", Unit::Bytes);
+        let labels: Vec<String> = ticks(&axis, (0.0, 5e6)).into_iter().map(|t| label(t, &axis)).collect();
+        assert_eq!(labels, ["0 B", "1 MiB", "2 MiB", "3 MiB", "4 MiB", "5 MiB"]);
     }
 
     #[test]
