@@ -299,10 +299,24 @@ fn a_stream_has_the_same_content_and_every_cut_of_it_is_refused() {
     let directory = here.export(Target::Dir(dir.path().join("archive")), &options).unwrap();
     assert_eq!(exported, directory);
     let data = dir.path().join("there");
-    for cut in [0, 5, 14, 15, 60, stream.len() / 2, stream.len() - 1] {
+    let len = stream.len();
+    let cuts = [
+        (0, "in its first line"),
+        (5, "in its first line"),
+        (14, "before its first record"),
+        (15, "before its first record"),
+        (60, "before its first record"),
+        (100, "within module-"),
+        (len / 2, "within span-subject-"),
+        (len - 5, "within manifest.json"),
+        (len - 1, "after manifest.json"),
+    ];
+    for (cut, place) in cuts {
         let mut short = &stream[..cut];
         let refused = import(Source::Stream(&mut short), &data, config(), &trusting(), |_, _| {});
         assert!(matches!(refused, Err(ArchiveError::Stream { .. })), "cut at {cut}: {refused:?}");
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains(&format!("it ends too early, {place}")), "cut at {cut}: {said}");
     }
     import(Source::Stream(&mut stream.as_slice()), &data, config(), &trusting(), |_, _| {}).unwrap();
     assert_same_future(&here, &Warehouse::open_existing(&data, config()).unwrap());
@@ -400,4 +414,51 @@ fn an_import_that_was_cut_off_goes_on_with_the_next_vat() {
         assert!(there.verify(&name.parse().unwrap()).unwrap().verdict.is_identical(), "{name}");
     }
     assert_same_future(&here, &there);
+}
+
+/// Runs an export that ends where the artifact `at` should be written.
+fn interrupted(here: &Warehouse, archive: &Path, at: &str) {
+    let artifacts = archive.join("artifacts");
+    std::fs::create_dir_all(artifacts.join(at)).unwrap(); // A directory cannot be written into.
+    std::fs::write(archive.join("manifest.new"), "").unwrap();
+    let failed = export(here, archive, Retention::Archival, SnapshotChoice::Newest);
+    assert!(matches!(failed, Err(ArchiveError::Io { .. })), "{failed:?}");
+    std::fs::remove_dir(artifacts.join(at)).unwrap();
+}
+
+#[test]
+fn an_interrupted_export_is_no_archive_and_running_it_again_completes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = host(&dir.path().join("here"));
+    let whole = dir.path().join("whole");
+    let manifest = export(&here, &whole, Retention::Archival, SnapshotChoice::Newest).unwrap();
+    for (index, at) in names(&whole).iter().enumerate() {
+        let archive = dir.path().join(format!("archive-{index}"));
+        interrupted(&here, &archive, at);
+        let refused = bring(&archive, &dir.path().join("there"), &trusting()).unwrap_err();
+        assert!(refused.to_string().contains("was interrupted"), "{refused}");
+        // What was written last may be short, and what an older state had is still lying about.
+        let short = archive.join("artifacts/span-subject-0-4");
+        if let Ok(bytes) = std::fs::read(&short) {
+            std::fs::write(short, &bytes[..bytes.len() / 2]).unwrap();
+        }
+        std::fs::write(archive.join("artifacts/snapshot-subject-3"), "of long ago").unwrap();
+        let again = export(&here, &archive, Retention::Archival, SnapshotChoice::Newest).unwrap();
+        assert_eq!((again, names(&archive)), (manifest.clone(), names(&whole)), "{at}");
+        bring(&archive, &dir.path().join(format!("there-{index}")), &trusting()).unwrap();
+    }
+}
+
+#[test]
+fn an_export_writes_into_nothing_that_is_not_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = host(&dir.path().join("here"));
+    for file in ["manifest.json", "letter.txt", "manifest.new.old"] {
+        let archive = dir.path().join(format!("with-{file}"));
+        std::fs::create_dir_all(archive.join("artifacts")).unwrap();
+        std::fs::write(archive.join("manifest.new"), "").unwrap();
+        std::fs::write(archive.join(file), "mine").unwrap();
+        let refused = export(&here, &archive, Retention::Replay, SnapshotChoice::Needed);
+        assert!(matches!(refused, Err(ArchiveError::NotEmpty { .. })), "{file}: {refused:?}");
+    }
 }

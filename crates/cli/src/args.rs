@@ -95,7 +95,7 @@ pub(crate) enum Command {
     Scrub,
     /// Give disk space back that no snapshot needs any more, and compress transcripts
     Compact,
-    /// Write vats into an archive: a new directory, or `-` for a stream
+    /// Write vats into an archive: a directory, or `-` for a stream; interrupted, run it again
     Export(Export),
     /// Make a new data directory of an archive, verifying everything
     Import(Import),
@@ -213,7 +213,7 @@ pub(crate) struct Fork {
 /// `vats export`
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// A directory that is empty or does not exist, or `-` for standard output
+    /// A directory that is empty, does not exist, or has an interrupted export to be completed; or `-` for standard output
     #[arg(value_name = "DIR|-")]
     pub(crate) to: PathBuf,
     /// The vats; all if none is named

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -25,8 +26,9 @@ pub(super) fn export(context: &Context, args: &Export) -> Result<()> {
     let warehouse = context.open()?;
     if args.to == Path::new("-") {
         // The stream is the output: nothing else goes there.
-        warehouse.export(Target::Stream(&mut io::stdout().lock()), &options)?;
-        return Ok(());
+        let mut stdout = io::stdout().lock();
+        warehouse.export(Target::Stream(&mut stdout), &options)?;
+        return sync(&stdout).context("cannot make the stream durable");
     }
     let exported = warehouse.export(Target::Dir(args.to.clone()), &options)?;
     let text = format!(
@@ -42,6 +44,15 @@ pub(super) fn export(context: &Context, args: &Export) -> Result<()> {
                 "bytes": exported.bytes, "manifest": exported.manifest })
     };
     Ok(context.out.result(text, json)?)
+}
+
+/// Makes the stream durable, if it goes into a file.
+fn sync(stdout: &io::StdoutLock<'_>) -> Result<()> {
+    let file = fs::File::from(stdout.as_fd().try_clone_to_owned()?);
+    match file.metadata()?.is_file() {
+        true => Ok(file.sync_all()?),
+        false => Ok(()),
+    }
 }
 
 pub(super) fn run_import(context: &Context, args: &Import) -> Result<()> {

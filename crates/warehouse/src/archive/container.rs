@@ -1,16 +1,27 @@
 //! Where an archive's bytes go and come from: a directory, or one stream. The formats are in the [module above](super).
 //!
-//! The manifest is written last: a directory without it is an export that did not come to its end, and no archive.
+//! ```text
+//!   DIR/manifest.new      made first, empty: an export has begun here
+//!   DIR/artifacts/…       compared with what an interrupted run left, and written where it differs
+//!                         all synced, and what the manifest does not name removed
+//!   DIR/manifest.new      written, synced, renamed to manifest.json: the archive is one, and whole
+//! ```
+//!
+//! So a directory with `manifest.new` in place of the manifest is an export that did not come to its end: running it again completes
+//! it, and an import says so. Nothing else that is there is ever written into.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::manifest::{Artifact, FILE};
+use super::mending::Mending;
 use super::{ArchiveError, Target};
 
 const MAGIC: &[u8] = b"vat-archive 1\n";
 const ARTIFACTS: &str = "artifacts";
+/// The manifest's name until it is whole.
+const NEW: &str = "manifest.new";
 /// Bytes of one chunk of a stream, at most, as we write it.
 const CHUNK_BYTES: usize = 1 << 16;
 /// Longest name of a record: those of artifacts fit by far.
@@ -28,9 +39,10 @@ impl<'a> Writer<'a> {
     pub(super) fn begin(target: Target<'a>) -> Result<Writer<'a>, ArchiveError> {
         match target {
             Target::Dir(path) => {
-                require_empty(&path)?;
-                let artifacts = path.join(ARTIFACTS);
-                fs::create_dir_all(&artifacts).map_err(ArchiveError::io("make", &artifacts))?;
+                if !is_unfinished(&path) {
+                    require_empty(&path)?;
+                }
+                begin_dir(&path).map_err(ArchiveError::io("make an archive in", &path))?;
                 Ok(Writer(Kind::Dir(path)))
             }
             Target::Stream(out) => {
@@ -50,10 +62,9 @@ impl<'a> Writer<'a> {
         match &mut self.0 {
             Kind::Dir(dir) => {
                 let path = dir.join(ARTIFACTS).join(name);
-                let file = File::create_new(&path).map_err(ArchiveError::io("write", &path))?;
-                let mut file = BufWriter::with_capacity(CHUNK_BYTES, file);
+                let mut file = Mending::open(&path).map_err(ArchiveError::io("write", &path))?;
                 let artifact = Hashing::run(name, &mut file, &path, fill)?;
-                file.flush().map_err(ArchiveError::io("write", &path))?;
+                file.finish().map_err(ArchiveError::io("write", &path))?;
                 Ok(artifact)
             }
             Kind::Stream(out) => {
@@ -69,17 +80,18 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes the manifest, which makes the archive one.
-    pub(super) fn finish(self, manifest: &[u8]) -> Result<(), ArchiveError> {
+    /// Writes the manifest, which makes the archive one. `names` are the artifacts that it names, in order.
+    pub(super) fn finish(self, manifest: &[u8], names: &[&str]) -> Result<(), ArchiveError> {
         match self.0 {
             Kind::Dir(dir) => {
-                let (new, path) = (dir.join("manifest.new"), dir.join(FILE));
+                sync_artifacts(&dir.join(ARTIFACTS), names)?;
+                let (new, path) = (dir.join(NEW), dir.join(FILE));
                 let write = || {
                     let mut file = File::create(&new)?;
                     file.write_all(manifest)?;
                     file.sync_all()?;
                     fs::rename(&new, &path)?;
-                    File::open(&dir)?.sync_all()
+                    sync(&dir)
                 };
                 write().map_err(ArchiveError::io("write", &path))
             }
@@ -95,6 +107,53 @@ impl<'a> Writer<'a> {
             }
         }
     }
+}
+
+/// Whether an export into this directory did not come to its end.
+pub(super) fn is_unfinished(dir: &Path) -> bool {
+    let names = list(dir).unwrap_or_default();
+    let is_ours = |name: &String| name == NEW || name == ARTIFACTS;
+    names.iter().any(|name| name == NEW) && names.iter().all(is_ours)
+}
+
+fn begin_dir(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    File::options().write(true).create(true).truncate(false).open(dir.join(NEW))?.sync_all()?;
+    sync(dir)?;
+    // A place for it may be only what was just made.
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        sync(parent)?;
+    }
+    fs::create_dir_all(dir.join(ARTIFACTS))
+}
+
+/// Makes the artifacts durable, and removes what an interrupted run left that is not one of them.
+fn sync_artifacts(dir: &Path, names: &[&str]) -> Result<(), ArchiveError> {
+    for left in list(dir).map_err(ArchiveError::io("read", dir))? {
+        let path = dir.join(&left);
+        let settle = || match names.binary_search(&left.as_str()) {
+            Ok(_) => sync(&path),
+            Err(_) => fs::remove_file(&path),
+        };
+        settle().map_err(ArchiveError::io("sync", &path))?;
+    }
+    let sync_dirs = || {
+        sync(dir)?;
+        dir.parent().map_or(Ok(()), sync)
+    };
+    sync_dirs().map_err(ArchiveError::io("sync", dir))
+}
+
+/// Makes a file, or the names in a directory, durable.
+pub(super) fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn list(dir: &Path) -> io::Result<Vec<String>> {
+    let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let mut names = names.collect::<io::Result<Vec<String>>>()?;
+    names.sort_unstable();
+    Ok(names)
 }
 
 fn begin_record(out: &mut dyn Write, name: &str) -> io::Result<()> {
@@ -172,6 +231,9 @@ impl Reader {
     }
 
     pub(super) fn manifest(&self) -> Result<Vec<u8>, ArchiveError> {
+        if is_unfinished(&self.dir) {
+            return Err(ArchiveError::Unfinished { path: self.dir.clone() });
+        }
         let path = self.dir.join(FILE);
         let file = File::open(&path).map_err(ArchiveError::io("open", &path))?;
         let mut bytes = Vec::new();
@@ -186,12 +248,7 @@ impl Reader {
     /// The names of all artifacts, in order.
     pub(super) fn names(&self) -> Result<Vec<String>, ArchiveError> {
         let path = self.dir.join(ARTIFACTS);
-        let list = || -> io::Result<Vec<String>> {
-            fs::read_dir(&path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-        };
-        let mut names = list().map_err(ArchiveError::io("read", &path))?;
-        names.sort_unstable();
-        Ok(names)
+        list(&path).map_err(ArchiveError::io("read", &path))
     }
 
     /// Fails unless the artifact's bytes are those that the manifest names.
@@ -239,25 +296,15 @@ pub(super) fn unpack(stream: &mut dyn Read, dir: &Path) -> Result<(), ArchiveErr
     let artifacts = dir.join(ARTIFACTS);
     fs::create_dir_all(&artifacts).map_err(ArchiveError::io("make", &artifacts))?;
     let mut stream = BufReader::with_capacity(CHUNK_BYTES, stream);
-    let magic = take::<{ MAGIC.len() }>(&mut stream)?;
+    let magic = take::<{ MAGIC.len() }>(&mut stream, "in its first line")?;
     if magic != MAGIC {
         return Err(wrong("it does not begin like one"));
     }
-    while let Some(name) = record_name(&mut stream)? {
+    let mut before = "before its first record".to_owned();
+    while let Some(name) = record_name(&mut stream, &before)? {
         let path = if name == FILE { dir.join(FILE) } else { artifacts.join(&name) };
-        let file = File::create_new(&path).map_err(ArchiveError::io("write", &path))?;
-        let mut file = BufWriter::with_capacity(CHUNK_BYTES, file);
-        loop {
-            let len = u64::from(u32::from_le_bytes(take(&mut stream)?));
-            if len == 0 {
-                break;
-            }
-            let copied = io::copy(&mut (&mut stream).take(len), &mut file);
-            if copied.map_err(ArchiveError::io("write", &path))? != len {
-                return Err(wrong("it ends too early"));
-            }
-        }
-        file.flush().map_err(ArchiveError::io("write", &path))?;
+        unpack_record(&mut stream, &name, &path)?;
+        before = format!("after {name}");
     }
     match stream.read(&mut [0]) {
         Ok(0) => Ok(()),
@@ -266,8 +313,24 @@ pub(super) fn unpack(stream: &mut dyn Read, dir: &Path) -> Result<(), ArchiveErr
     }
 }
 
-fn record_name(stream: &mut dyn Read) -> Result<Option<String>, ArchiveError> {
-    let len = usize::from(u16::from_le_bytes(take(stream)?));
+fn unpack_record(stream: &mut dyn Read, name: &str, path: &Path) -> Result<(), ArchiveError> {
+    let file = File::create_new(path).map_err(ArchiveError::io("write", path))?;
+    let mut file = BufWriter::with_capacity(CHUNK_BYTES, file);
+    let within = format!("within {name}");
+    loop {
+        let len = u64::from(u32::from_le_bytes(take(stream, &within)?));
+        if len == 0 {
+            return file.flush().map_err(ArchiveError::io("write", path));
+        }
+        let copied = io::copy(&mut stream.take(len), &mut file);
+        if copied.map_err(ArchiveError::io("write", path))? != len {
+            return Err(cut(&within));
+        }
+    }
+}
+
+fn record_name(stream: &mut dyn Read, place: &str) -> Result<Option<String>, ArchiveError> {
+    let len = usize::from(u16::from_le_bytes(take(stream, place)?));
     if len == 0 {
         return Ok(None);
     }
@@ -275,7 +338,7 @@ fn record_name(stream: &mut dyn Read) -> Result<Option<String>, ArchiveError> {
         return Err(wrong("the name of a record is too long"));
     }
     let mut name = vec![0; len];
-    read_exact(stream, &mut name)?;
+    read_exact(stream, &mut name, place)?;
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte);
     let name = String::from_utf8(name).ok().filter(|name| name.bytes().all(|byte| is_plain(&byte)));
     match name {
@@ -284,17 +347,23 @@ fn record_name(stream: &mut dyn Read) -> Result<Option<String>, ArchiveError> {
     }
 }
 
-fn take<const N: usize>(stream: &mut dyn Read) -> Result<[u8; N], ArchiveError> {
+fn take<const N: usize>(stream: &mut dyn Read, place: &str) -> Result<[u8; N], ArchiveError> {
     let mut bytes = [0; N];
-    read_exact(stream, &mut bytes)?;
+    read_exact(stream, &mut bytes, place)?;
     Ok(bytes)
 }
 
-fn read_exact(stream: &mut dyn Read, bytes: &mut [u8]) -> Result<(), ArchiveError> {
+fn read_exact(stream: &mut dyn Read, bytes: &mut [u8], place: &str) -> Result<(), ArchiveError> {
     stream.read_exact(bytes).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => wrong("it ends too early"),
+        io::ErrorKind::UnexpectedEof => cut(place),
         _ => ArchiveError::io("read", Path::new("the stream"))(error),
     })
+}
+
+fn cut(place: &str) -> ArchiveError {
+    wrong(&format!(
+        "it ends too early, {place}: the export that wrote it was interrupted, or a part was lost"
+    ))
 }
 
 fn wrong(what: &str) -> ArchiveError {

@@ -28,6 +28,15 @@ pub enum ArchiveError {
         /// The directory.
         path: PathBuf,
     },
+    /// The export into the directory did not come to its end.
+    #[error(
+        "{} is no archive yet: the export into it was interrupted before its manifest was written; run that again, and it goes on",
+        path.display()
+    )]
+    Unfinished {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The manifest is not one, or of a later version, or says what cannot be.
     #[error("the manifest is wrong: {what}")]
     Manifest {
@@ -43,7 +52,7 @@ pub enum ArchiveError {
         what: String,
     },
     /// The stream is not an archive, or ends too early.
-    #[error("the stream is not an archive: {what}")]
+    #[error("the stream is not a whole archive: {what}")]
     Stream {
         /// What was found.
         what: String,

@@ -31,7 +31,7 @@ const PAIRS_PER_READ: usize = 256;
 
 /// Where an archive goes.
 pub enum Target<'a> {
-    /// Into a directory that is empty, or does not exist.
+    /// Into a directory that is empty, does not exist, or has an export that was interrupted, which is then completed.
     Dir(PathBuf),
     /// Into a stream.
     Stream(&'a mut dyn Write),
@@ -110,7 +110,10 @@ impl Warehouse {
         let Export { writer, mut exported, .. } = export;
         exported.bytes = manifest.artifacts().iter().map(|(artifact, _)| artifact.bytes).sum();
         let text = manifest.encode();
-        writer.finish(&text)?;
+        let mut names: Vec<&str> =
+            manifest.artifacts().iter().map(|(artifact, _)| artifact.name.as_str()).collect();
+        names.sort_unstable();
+        writer.finish(&text, &names)?;
         exported.manifest = blake3::hash(&text).to_hex().to_string();
         Ok(exported)
     }

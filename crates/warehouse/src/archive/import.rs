@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use vat_storage::Storage;
 
-use super::container::{Reader, require_empty, unpack};
+use super::container::{Reader, require_empty, sync, unpack};
 use super::manifest::Manifest;
 use super::{ArchiveError, check, import_vat};
 use crate::attest::TrustList;
@@ -188,10 +188,6 @@ fn is_of(store: &Path, archive: &str) -> bool {
     // One that cannot be read is made anew.
     let mark = Storage::open_existing(store).and_then(|storage| storage.host_get(MARK));
     matches!(mark, Ok(Some(mark)) if mark == archive.as_bytes())
-}
-
-fn sync(dir: &Path) -> io::Result<()> {
-    fs::File::open(dir)?.sync_all()
 }
 
 fn remove(dir: &Path) -> Result<(), ArchiveError> {

@@ -38,6 +38,7 @@ mod import;
 mod import_vat;
 pub(crate) mod lineage;
 mod manifest;
+mod mending;
 
 pub use error::ArchiveError;
 pub use export::{ExportOptions, Exported, SnapshotChoice, Target};
