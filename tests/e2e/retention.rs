@@ -155,3 +155,56 @@ fn the_debug_level_keeps_all_snapshots() {
         assert!(if level == Retention::Debug { snapshots >= expected - 1 } else { snapshots == expected });
     }
 }
+
+/// What a host must be able to do with a vat that it pruned itself: say what its whole past is, scrub, fork.
+#[test]
+fn a_host_that_pruned_still_knows_what_it_pruned() {
+    let (lean, full) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let archive = hosted(full.path(), config(Retention::Archival), 7);
+    let warehouse = hosted(lean.path(), config(Retention::Operational), 7);
+    let pruned = spans(&warehouse).iter().filter(|span| span.content == SpanContent::Pruned).count();
+    assert_eq!(warehouse.claim(&vat()).unwrap(), archive.claim(&vat()).unwrap(), "equal transcript hashes");
+    let scrubbed = warehouse.scrub(|_, _| {}).unwrap();
+    assert!(scrubbed.is_clean(), "{scrubbed:?}");
+    assert_eq!(scrubbed.pruned_spans, pruned as u64);
+    assert_eq!(archive.scrub(|_, _| {}).unwrap().pruned_spans, 0);
+    let fork = "fork".parse().unwrap();
+    for host in [&warehouse, &archive] {
+        host.fork(&vat(), &fork).unwrap();
+        deliver(host, DELIVERIES);
+        host.evict(&vat()).unwrap();
+        host.checkpoint().unwrap();
+    }
+    for name in [vat(), fork] {
+        assert_eq!(warehouse.claim(&name).unwrap(), archive.claim(&name).unwrap(), "{name}");
+    }
+}
+
+/// A store whose anchor is lost is as one that got the vat without its past.
+#[test]
+fn a_past_that_nobody_vouches_for_is_not_claimed() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(hosted(dir.path(), config(Retention::Operational), 7));
+    let store = rusqlite::Connection::open(dir.path().join("store.sqlite")).unwrap();
+    assert_eq!(store.execute("DELETE FROM host WHERE key LIKE 'transcript-anchor/%'", []).unwrap(), 1);
+    drop(store);
+    let warehouse = Warehouse::open(dir.path(), config(Retention::Operational)).unwrap();
+    let error = warehouse.claim(&vat()).unwrap_err();
+    assert!(matches!(error, Error::PastUnknown { start: 0, .. }), "{error}");
+    assert!(error.to_string().contains("`vats restore`"), "{error}");
+}
+
+#[test]
+fn an_upgraded_vat_is_replayed_as_far_as_the_level_keeps_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let warehouse = hosted(dir.path(), config(Retention::Replay), 7);
+    warehouse.upgrade(&vat(), "state", CapData::undefined(), 500, Listener::default()).0.unwrap();
+    for n in 0..9 {
+        deliver(&warehouse, n);
+    }
+    warehouse.evict(&vat()).unwrap();
+    warehouse.checkpoint().unwrap();
+    let verified = warehouse.verify(&vat()).unwrap();
+    assert!(verified.verdict.is_identical(), "{}", verified.verdict);
+    assert_eq!((verified.deliveries, verified.passed_over), (10, DELIVERIES as u64 + 1));
+}

@@ -132,7 +132,7 @@ pub enum Error {
     },
     /// The entries were pruned; only the span's hash is left.
     #[error(
-        "the entries {start}..{end} of vat {vat} were pruned: restore that span from an archive, or go on from a snapshot"
+        "the entries {start}..{end} of vat {vat} were pruned: restore that span from an archive (`vats restore`), or go on from a snapshot"
     )]
     Pruned {
         /// The vat.

@@ -66,7 +66,7 @@ pub use purge::Purged;
 pub use retention::{Pruned, Retention};
 pub use schema::SCHEMA_VERSION;
 pub use snapshot::{NewSnapshot, SnapshotRow};
-pub use span::{SpanContent, SpanHash, SpanRow, SpanState};
+pub use span::{SpanContent, SpanHash, SpanRow, SpanState, SpansVerified};
 pub use span_policy::SpanPolicy;
 pub use stats::Stats;
 pub use storage::Storage;

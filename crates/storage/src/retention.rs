@@ -120,16 +120,7 @@ impl Storage {
     pub fn prune(&self, vat: VatId, level: Retention, rows_max: usize) -> Result<Pruned> {
         self.write(PRUNE, |session| {
             let connection = &session.connection;
-            let before = match level {
-                Retention::Operational => covered_before(connection, vat)?,
-                Retention::Replay => incarnation_start(connection, vat)?,
-                Retention::Archival | Retention::Debug => {
-                    let reason = format!(
-                        "the retention level {level} keeps all entries; choose operational or replay"
-                    );
-                    return Err(Error::Refused { attempt: PRUNE, reason }.into());
-                }
-            };
+            let before = kept_from(connection, vat, level)?;
             let mut left = rows_max;
             while let Some((start, end)) = next_prunable(connection, vat, before)? {
                 if left == 0 {
@@ -138,6 +129,25 @@ impl Storage {
                 left -= delete_entries(connection, vat, start, end, left)?;
             }
             Ok(Pruned { rows: rows_max - left, done: true })
+        })
+    }
+
+    /// The end of the newest span whose entries [`prune`](Storage::prune) would delete now; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`prune`](Storage::prune).
+    pub fn prunable_before(&self, vat: VatId, level: Retention) -> Result<Option<Position>> {
+        self.read_vat("look for spans to prune", vat, |session| {
+            let connection = &session.connection;
+            let (before, shared) = (kept_from(connection, vat, level)?, fork::needed_before(connection, vat)?);
+            Ok(connection
+                .prepare_cached(
+                    "SELECT max(end_position) FROM spans \
+                     WHERE vat = ? AND open = 0 AND end_position <= ? AND start_position >= ? AND content <> 2",
+                )?
+                .query_row([vat.0, before.0, shared.0], |row| row.get::<_, Option<u64>>(0))?
+                .map(Position))
         })
     }
 
@@ -195,6 +205,19 @@ impl Storage {
             set_content(connection, vat, start, SpanContent::Compressed)?;
             closed_span(connection, vat, start, RESTORE)
         })
+    }
+}
+
+/// Entries before this position are not kept by `level`.
+fn kept_from(connection: &Connection, vat: VatId, level: Retention) -> std::result::Result<Position, Fault> {
+    match level {
+        Retention::Operational => covered_before(connection, vat),
+        Retention::Replay => incarnation_start(connection, vat),
+        Retention::Archival | Retention::Debug => {
+            let reason =
+                format!("the retention level {level} keeps all entries; choose operational or replay");
+            Err(Error::Refused { attempt: PRUNE, reason }.into())
+        }
     }
 }
 

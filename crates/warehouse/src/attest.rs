@@ -19,7 +19,7 @@
 //! The *transcript hash* does not depend on how a host cuts its transcripts into spans: it runs over all entries from position 0,
 //! `h(0) = SHA-256("start of vat transcript")`, `h(n+1) = SHA-256(h(n) ‖ SHA-256(entry n))`, all as 32 bytes. It costs one pass over
 //! the entries (the speed of SHA-256). A host that has only the newer entries goes on from an *anchor*: the hash at a
-//! position that a trusted statement named when the vat was imported.
+//! position, kept when the entries before it were pruned, or named by a trusted statement when the vat was imported.
 //!
 //! Deliberately not here: who is to be trusted, which a [`TrustList`] says; and randomness, so keys are made of bytes that the
 //! caller brings. What was not committed is claimed like everything else; commit before a statement leaves the host.
@@ -30,8 +30,9 @@ use std::str::FromStr;
 
 use ed25519_dalek::{Signature, Signer as _, VerifyingKey};
 use sha2::{Digest as _, Sha256};
-use vat_storage::{Position, Storage, VatId};
+use vat_storage::Position;
 
+use crate::anchor::transcript_hash;
 use crate::era::Era;
 use crate::error::Error;
 use crate::moment::root_of;
@@ -296,8 +297,8 @@ impl Warehouse {
     /// Says what the vat is now, to be signed: see the [module](self).
     ///
     /// # Errors
-    /// If the vat cannot be brought into memory; [`vat_storage::Error::Pruned`] if its transcript was pruned and
-    /// nothing vouches for what is missing.
+    /// If the vat cannot be brought into memory; [`Error::PastUnknown`] if entries are missing and
+    /// nothing vouches for what they were.
     pub fn claim(&self, name: &VatName) -> Result<Claim, Error> {
         let mut lease = self.provide_blocking(name)?;
         lease.with_resident(|inner, vat, resident| {
@@ -351,34 +352,6 @@ impl Warehouse {
         found.root = rerun.root().0;
         Ok(claim.difference(&found))
     }
-}
-
-/// The transcript hash of a vat before `position`.
-pub(crate) fn transcript_hash(storage: &Storage, vat: VatId, position: u64) -> Result<TranscriptHash, Error> {
-    let anchor = anchor(storage, vat)?.filter(|(at, _)| *at <= position);
-    let (from, hash) = anchor.unwrap_or((0, TranscriptHash::seed()));
-    let mut entries = storage.entries(vat, Position(from), Position(position));
-    Ok(entries.try_fold(hash, |hash, entry| entry.map(|(_, bytes)| hash.extended(&bytes)))?)
-}
-
-/// Keeps the hash that a trusted statement named, for a vat whose older entries are not here.
-pub(crate) fn put_anchor(storage: &Storage, vat: VatId, at: u64, hash: TranscriptHash) -> Result<(), Error> {
-    let value = [at.to_le_bytes().as_slice(), &hash.0].concat();
-    Ok(storage.host_put(&anchor_key(vat), Some(&value))?)
-}
-
-fn anchor(storage: &Storage, vat: VatId) -> Result<Option<(u64, TranscriptHash)>, Error> {
-    let Some(value) = storage.host_get(&anchor_key(vat))? else { return Ok(None) };
-    let parts = value.split_first_chunk::<8>().and_then(|(at, hash)| Some((at, hash.try_into().ok()?)));
-    let (at, hash) = parts.ok_or_else(|| Error::Damaged {
-        vat: vat.to_string(),
-        what: "the anchor of its transcript hash cannot be read".to_owned(),
-    })?;
-    Ok(Some((u64::from_le_bytes(*at), TranscriptHash(hash))))
-}
-
-fn anchor_key(vat: VatId) -> String {
-    format!("transcript-anchor/{vat}")
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -9,6 +9,7 @@ use vat_abi::{CapData, Delivery, Outcome, TranscriptEntry};
 use vat_engine::{SyscallHandler, VatInstance};
 use vat_storage::{CrankRecord, ModuleHash, VatId};
 
+use crate::anchor::inherit_anchor;
 use crate::error::Error;
 use crate::lease::Report;
 use crate::name::VatName;
@@ -86,6 +87,7 @@ impl Warehouse {
                     vat_storage::Error::Duplicate { .. } => Error::DuplicateVat(new.clone()),
                     other => other.into(),
                 })?;
+            inherit_anchor(&inner.storage, vat, fork)?;
             inner.snapshots.save(fork, newest);
             Ok(resident.next)
         })

@@ -81,6 +81,19 @@ pub enum Error {
         /// The incarnation.
         incarnation: u32,
     },
+    /// What a vat's whole past hashes to cannot be known here.
+    #[error(
+        "what the transcript of vat {vat} hashes to is not known here: its entries {start}..{end} are missing, and no statement of a \
+         trusted signer covers them; put them back from an archive that has them (`vats restore`), or import the vat with a trust list"
+    )]
+    PastUnknown {
+        /// Its name.
+        vat: String,
+        /// The first position that is missing.
+        start: u64,
+        /// The position after the last of that span.
+        end: u64,
+    },
     /// What is stored of a vat contradicts itself.
     #[error("the stored state of vat {vat} is damaged: {what}")]
     Damaged {

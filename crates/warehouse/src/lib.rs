@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod accounting;
+mod anchor;
 pub mod archive;
 pub mod attest;
 mod background;

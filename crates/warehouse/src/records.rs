@@ -18,6 +18,7 @@ use crate::descriptor::Descriptor;
 use crate::error::Error;
 use crate::page_in::{decode_entry, kept_options};
 use crate::snapshots::StateError;
+use crate::upkeep::Scrubbed;
 use crate::warehouse::Inner;
 
 /// A record of the store that is not what was written.
@@ -33,25 +34,24 @@ pub struct DamagedRecord {
 pub(crate) type Keys = BTreeMap<String, String>;
 
 impl Inner {
-    /// Checks every record; says how many vats there were, and what is damaged.
-    pub(crate) fn scrub_records(&self) -> Result<(u64, Vec<DamagedRecord>), Error> {
-        let mut found = Vec::new();
+    /// Checks every record, and adds to what was found.
+    pub(crate) fn scrub_records(&self, scrubbed: &mut Scrubbed) -> Result<(), Error> {
+        let found = &mut scrubbed.records;
         if let Err(error) = self.storage.check_file() {
             found.push(DamagedRecord { what: error.to_string(), vat: None });
         }
         for module in self.storage.modules()? {
             found.extend(self.damage_of_module(&module).map(|what| DamagedRecord { what, vat: None }));
         }
-        let mut checked = 0;
         for vat in self.storage.vats()? {
             if matches!(vat.status, VatStatus::Terminated { .. }) {
                 continue;
             }
-            let damage = self.damage_of_vat(&vat)?;
+            let damage = self.damage_of_vat(&vat, &mut scrubbed.pruned_spans)?;
             found.extend(damage.into_iter().map(|what| DamagedRecord { what, vat: Some(vat.name.clone()) }));
-            checked += 1;
+            scrubbed.vats += 1;
         }
-        Ok((checked, found))
+        Ok(())
     }
 
     fn damage_of_module(&self, module: &ModuleRow) -> Option<String> {
@@ -67,7 +67,7 @@ impl Inner {
         }
     }
 
-    fn damage_of_vat(&self, vat: &VatRow) -> Result<Vec<String>, Error> {
+    fn damage_of_vat(&self, vat: &VatRow, pruned_spans: &mut u64) -> Result<Vec<String>, Error> {
         let mut found = Vec::new();
         if let Err(error) = kept_options(vat) {
             found.push(error.to_string());
@@ -76,20 +76,16 @@ impl Inner {
             found.push(format!("its code: {error}"));
         }
         match self.storage.verify_spans(vat.id) {
-            Ok(()) => found.extend(self.damage_of_vatstore(vat)?),
-            Err(vat_storage::Error::MissingEntry { .. }) if self.is_pruned(vat)? => {}
+            Ok(verified) => {
+                *pruned_spans += verified.pruned;
+                found.extend(self.damage_of_vatstore(vat)?);
+            }
             Err(error) => found.push(format!("its transcript: {error}")),
         }
         for snapshot in self.storage.snapshots(vat.id)? {
             found.extend(self.damage_of_snapshot(vat, &snapshot));
         }
         Ok(found)
-    }
-
-    /// Whether the oldest entries are gone on purpose.
-    fn is_pruned(&self, vat: &VatRow) -> Result<bool, Error> {
-        let first = self.storage.entries(vat.id, Position(0), vat.next_position).next();
-        Ok(matches!(first, Some(Err(vat_storage::Error::MissingEntry { .. }))))
     }
 
     fn damage_of_snapshot(&self, vat: &VatRow, snapshot: &SnapshotRow) -> Option<String> {
@@ -110,6 +106,7 @@ impl Inner {
         let keys = match self.differing_keys(vat) {
             Ok(keys) => keys,
             Err(error @ Error::Damaged { .. }) => return Ok(vec![error.to_string()]),
+            Err(Error::Storage(vat_storage::Error::Pruned { .. })) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
         let say = |key| format!("its vat storage under {key:?} is not what its transcript says");

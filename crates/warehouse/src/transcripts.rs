@@ -5,11 +5,15 @@
 //!                       snapshot durable ──► commit: prune what it covers, a bounded number of rows
 //! ```
 //!
+//! Before entries go, what they hash to is kept, so that a host that prunes can still say what a vat's whole past is
+//! ([`anchor`](crate::anchor)).
+//!
 //! Invariant: neither commits. Pruning becomes durable together with the row of the snapshot that allows it. Not here: what
 //! may be pruned, and checking what comes back (vat-storage's).
 
 use vat_storage::{Compressed, Retention, VatId};
 
+use crate::anchor::keep_anchor_for;
 use crate::error::Error;
 use crate::name::VatName;
 use crate::warehouse::{Inner, Warehouse};
@@ -53,6 +57,7 @@ impl Warehouse {
     /// [`Error::UnknownVat`]; if the level keeps everything, or the store fails.
     pub fn prune(&self, name: &VatName) -> Result<u64, Error> {
         let row = self.vat(name)?;
+        keep_anchor_for(&self.inner.storage, row.id, self.inner.retention)?;
         let mut rows = 0;
         loop {
             let step = self.inner.storage.prune(row.id, self.inner.retention, PRUNE_ROWS_PER_STEP)?;
@@ -76,6 +81,7 @@ impl Inner {
             return Ok(());
         }
         for vat in vats {
+            keep_anchor_for(&self.storage, *vat, self.retention)?;
             self.storage.prune(*vat, self.retention, PRUNE_ROWS_PER_SNAPSHOT)?;
         }
         Ok(())

@@ -20,6 +20,8 @@ pub struct Scrubbed {
     pub pages: u64,
     /// Vats whose records were checked.
     pub vats: u64,
+    /// Spans of transcripts of which only the hash is left: there is nothing that could be compared with it.
+    pub pruned_spans: u64,
     /// Layers that cannot be used any more.
     pub damaged: Vec<DamagedLayer>,
     /// Records that are not what was written.
@@ -100,7 +102,7 @@ impl Warehouse {
             scrubbed.layers += 1;
             progress(scrubbed.layers, live.len() as u64);
         }
-        (scrubbed.vats, scrubbed.records) = inner.scrub_records()?;
+        inner.scrub_records(&mut scrubbed)?;
         Ok(scrubbed)
     }
 

@@ -1,7 +1,8 @@
 //! Verification: a vat's whole transcript is replayed from birth beside its stored state, and the two are compared.
 //!
 //! Each incarnation is replayed from the birth of its own module. Of those that upgrades ended, only the transcript is left to be
-//! compared; their deliveries are passed over, and counted, if their module was deleted. The replay starts from the module's own code, not from its birth image, and runs every delivery, the faulted ones too (on
+//! compared; their deliveries are passed over, and counted, if their module was deleted or their entries were pruned. What vat
+//! storage should hold is known only if no entry was pruned. The replay starts from the module's own code, not from its birth image, and runs every delivery, the faulted ones too (on
 //! a copy, since a fault leaves an instance that cannot go on). Equal means: every syscall, outcome and computron count is as
 //! recorded, and the heap's bytes and globals at the end are those of the vat as the warehouse would page it in. Nothing is
 //! changed by it.
@@ -9,7 +10,7 @@
 use std::fmt;
 
 use vat_engine::VatInstance;
-use vat_storage::{ModuleHash, Position, VatId, VatRow};
+use vat_storage::{ModuleHash, Position, SpanContent, SpanRow, VatId, VatRow};
 
 use crate::era::Era;
 use crate::error::Error;
@@ -26,7 +27,7 @@ pub struct Verification {
     pub deliveries: u64,
     /// Computrons they used.
     pub computrons: u64,
-    /// Deliveries of older incarnations that were not replayed, since their modules are gone.
+    /// Deliveries of older incarnations that were not replayed, since their modules or their entries are gone.
     pub passed_over: u64,
     /// Bytes of heap that were compared.
     pub heap_bytes: u64,
@@ -120,7 +121,7 @@ impl Inner {
         let mut eras = Era::all(&row, &kept, resident.next);
         let now = eras.pop().expect("a vat has an incarnation");
         for era in eras {
-            if self.is_gone(era.module)? {
+            if self.is_gone(era.module)? || self.is_pruned(vat, &era)? {
                 verification.passed_over += era.to - era.from;
             } else if let Err(divergence) = self.replay_era(&row, &kept, &era, &mut verification)? {
                 verification.verdict = Verdict::Diverged(divergence);
@@ -135,14 +136,23 @@ impl Inner {
             Err(divergence) => verification.verdict = Verdict::Diverged(divergence),
         }
         if verification.verdict.is_identical() {
-            self.storage.verify_spans(vat)?;
-            let keys = self.differing_keys(&row)?;
+            let keys = match self.storage.verify_spans(vat)?.pruned {
+                0 => self.differing_keys(&row)?,
+                _ => Vec::new(), // The keys that only pruned entries tell of cannot be told from wrong ones.
+            };
             if let Some(key) = keys.first() {
                 let difference = StateDifference::Storage { key: key.clone(), keys: keys.len() };
                 verification.verdict = Verdict::StateDiffers(difference);
             }
         }
         Ok(verification)
+    }
+
+    /// Whether entries of an older incarnation were pruned.
+    fn is_pruned(&self, vat: VatId, era: &Era) -> Result<bool, Error> {
+        let is_of = |span: &SpanRow| span.start.0 < era.to && span.end.0 > era.from;
+        let spans = self.storage.spans(vat)?;
+        Ok(spans.iter().any(|span| is_of(span) && span.content == SpanContent::Pruned))
     }
 
     /// Whether a module was deleted: what an older incarnation ran may be.

@@ -24,6 +24,12 @@ pub(super) fn run(context: &Context) -> Result<()> {
         counted(scrubbed.layers, "layer", "layers"),
         counted(scrubbed.vats, "vat", "vats")
     );
+    if scrubbed.pruned_spans > 0 {
+        let spans = counted(scrubbed.pruned_spans, "span was", "spans were");
+        text.push_str(&format!(
+            "\nnot read: {spans} pruned, and what vat storage should hold is not known there"
+        ));
+    }
     for record in &scrubbed.records {
         text.push_str(&format!("\ndamaged: {}", describe_record(record)));
     }
@@ -35,6 +41,7 @@ pub(super) fn run(context: &Context) -> Result<()> {
             "layers": scrubbed.layers,
             "pages": scrubbed.pages,
             "vats": scrubbed.vats,
+            "pruned_spans": scrubbed.pruned_spans,
             "records": scrubbed.records.iter().map(|record| json!({ "vat": record.vat, "what": record.what })).collect::<Vec<_>>(),
             "damaged": damaged.iter().map(layer_json).collect::<Vec<_>>(),
         })

@@ -69,7 +69,9 @@ fn after(between: impl Fn(&Scratch, VatId, u64)) -> String {
         assert_eq!(scratch.storage.vatstore_get(vat, &key).expect("read").as_deref(), value);
         between(&scratch, vat, position.0);
     }
-    vats.iter().for_each(|vat| scratch.storage.verify_spans(*vat).expect("in order"));
+    for vat in vats {
+        scratch.storage.verify_spans(vat).expect("in order");
+    }
     dump(&scratch.storage)
 }
 

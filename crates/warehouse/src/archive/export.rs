@@ -19,7 +19,8 @@ use super::manifest::{
     snapshot_name, span_name, statement_name, vatstore_name,
 };
 use super::{ArchiveError, Retention, heap_file};
-use crate::attest::{Claim, SigningKey, hex, transcript_hash};
+use crate::anchor::transcript_hash;
+use crate::attest::{Claim, SigningKey, hex};
 use crate::error::Error;
 use crate::name::VatName;
 use crate::page_in::kept_options;
@@ -341,14 +342,21 @@ impl Export<'_, '_> {
         let artifact = self
             .writer
             .artifact(&snapshot_name(name, position), |out| heap_file::write(&saved.state, out))?;
-        let statement = match &self.options.signer {
+        let signer = self.options.signer.as_ref();
+        let transcript = signer.map(|_| transcript_hash(self.view, row.id, position)).transpose();
+        let transcript = match transcript {
+            // Of a past that is not known nothing can be said; at this level, what there is goes along.
+            Err(Error::PastUnknown { .. }) if self.options.retention == Retention::Debug => None,
+            transcript => transcript?,
+        };
+        let statement = match signer.zip(transcript) {
             None => None,
-            Some(key) => {
+            Some((key, transcript)) => {
                 let claim = Claim {
                     vat: name.parse().map_err(|_| Error::UnknownVat(name.clone()))?,
                     incarnation: saved.incarnation,
                     position,
-                    transcript: transcript_hash(self.view, row.id, position)?,
+                    transcript,
                     root: root.0,
                     module: row.module.0,
                     rules: kept_options(row)?.rules,
