@@ -76,6 +76,8 @@ pub(crate) enum Command {
     Spans(Vat),
     /// Delete what the retention level does not keep of transcripts: entries that only an older state would need
     Prune(Prune),
+    /// Put entries of transcripts back that were pruned or are damaged, from an archive that has them
+    Restore(Restore),
     /// Replay vats from birth beside their stored state, and compare syscalls, outcomes, computrons and heap bytes
     Replay(Replay),
     /// Let a quarantined vat take deliveries again, once its replay goes as recorded
@@ -103,7 +105,7 @@ pub(crate) enum Command {
     Key(Key),
     /// Print a signed statement of what a vat is now
     Attest(Attest),
-    /// Check the signature of a statement, and, by a replay, what it says
+    /// Check the signature of a statement, and, by a replay or an archive, what it says
     Check(Check),
     /// End a vat for ever, and delete what it left
     Terminate(Terminate),
@@ -263,9 +265,12 @@ pub(crate) struct Attest {
 pub(crate) struct Check {
     /// The statement's file
     pub(crate) statement: PathBuf,
-    /// Replay the vat of this data directory, and compare
+    /// Replay the vat of this data directory, or of the archive, and compare
     #[arg(long)]
     pub(crate) replay: bool,
+    /// Compare with this archive; no data directory is needed
+    #[arg(long, value_name = "DIR")]
+    pub(crate) archive: Option<PathBuf>,
     /// Accept only signers of this list
     #[arg(long, value_name = "FILE")]
     pub(crate) trust: Option<PathBuf>,
@@ -309,6 +314,20 @@ pub(crate) struct Prune {
     /// or debug (all, and all snapshots)
     #[arg(long, value_name = "LEVEL")]
     pub(crate) retention: Option<Retention>,
+    /// Delete what this archive has and the vats do not need to start, whatever the level, after comparing it; keep the archive
+    #[arg(long, value_name = "DIR", conflicts_with = "retention")]
+    pub(crate) archive: Option<PathBuf>,
+}
+
+/// `vats restore`
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The archive's directory
+    #[arg(value_name = "DIR")]
+    pub(crate) archive: PathBuf,
+    /// The vats; all that are in the archive and here if none is named
+    #[arg(value_name = "VAT")]
+    pub(crate) vats: Vec<VatName>,
 }
 
 /// `vats replay`

@@ -17,6 +17,7 @@ mod list;
 mod prune;
 mod release;
 mod replay;
+mod restore;
 mod root;
 mod scrub;
 mod send;
@@ -61,6 +62,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
         Command::Scrub => scrub::run(context),
         Command::Spans(args) => spans::run(context, args),
         Command::Prune(args) => prune::run(context, args),
+        Command::Restore(args) => restore::run(context, args),
         Command::Compact => compact::run(context),
         Command::Fork(args) => fork::run(context, args),
         Command::Convert(args) => convert::run(context, args),

@@ -11,7 +11,8 @@
 //!
 //! Invariants: only entries go, never a span's row with its hash, so that what comes back can be checked ([`restore_span`]). Only
 //! closed spans are pruned, whole, and only if every state that could need them again is behind a kept snapshot of the current
-//! incarnation or belongs to an earlier one, and no fork shares them. Rows of snapshots and the pruning of what they cover
+//! incarnation or belongs to an earlier one, and no fork shares them. (Where the caller knows an archive that has them, the newest
+//! snapshot alone decides: [`prune_archived_span`](Storage::prune_archived_span).) Rows of snapshots and the pruning of what they cover
 //! become durable with the same commit. Deleting takes bounded steps; a span is marked with its first.
 //!
 //! [`restore_span`]: Storage::restore_span
@@ -161,23 +162,31 @@ impl Storage {
         self.write(PRUNE, |session| {
             let connection = &session.connection;
             let covered = covered_before(connection, vat)?;
-            let span = closed_span(connection, vat, start, PRUNE)?;
-            let refuse = |why: String| {
-                let reason = format!("the entries {start}..{} of vat {vat} are needed: {why}", span.end);
-                Err(Fault::from(Error::Refused { attempt: PRUNE, reason }))
-            };
-            if span.end > covered {
-                return refuse(format!(
-                    "the oldest snapshot, or the incarnation, covers what is before {covered}"
-                ));
-            }
-            if start < fork::needed_before(connection, vat)? {
-                return refuse("a fork shares them".to_owned());
-            }
-            let rows = delete_entries(connection, vat, start, span.end, rows_max)?;
-            let done = rows < rows_max || !has_entries(connection, vat, start, span.end)?;
-            Ok(Pruned { rows, done })
+            prune_one(connection, vat, start, (covered, "the oldest snapshot"), rows_max)
         })
+    }
+
+    /// As [`prune_span`](Storage::prune_span), for a span that the caller has seen elsewhere: the newest snapshot of the current
+    /// incarnation is enough to cover it, since what an older one needs can be restored.
+    ///
+    /// # Errors
+    ///
+    /// As [`prune_span`](Storage::prune_span).
+    pub fn prune_archived_span(&self, vat: VatId, start: Position, rows_max: usize) -> Result<Pruned> {
+        self.write(PRUNE, |session| {
+            let connection = &session.connection;
+            let covered = newest_covers(connection, vat)?;
+            prune_one(connection, vat, start, (covered, "the newest snapshot"), rows_max)
+        })
+    }
+
+    /// The position before which entries of `vat` are some fork's, too, and stay.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], [`Error::Poisoned`].
+    pub fn shared_before(&self, vat: VatId) -> Result<Position> {
+        self.read_vat("look for forks", vat, |session| Ok(fork::needed_before(&session.connection, vat)?))
     }
 
     /// Puts the entries of a closed span back, wherever they come from: they are kept only if they have the span's hash. Entries
@@ -208,6 +217,31 @@ impl Storage {
     }
 }
 
+/// Prunes one span, if it ends where `covered` says that something covers it, and no fork shares it.
+fn prune_one(
+    connection: &Connection,
+    vat: VatId,
+    start: Position,
+    covered: (Position, &str),
+    rows_max: usize,
+) -> std::result::Result<Pruned, Fault> {
+    let span = closed_span(connection, vat, start, PRUNE)?;
+    let refuse = |why: String| {
+        let reason = format!("the entries {start}..{} of vat {vat} are needed: {why}", span.end);
+        Err(Fault::from(Error::Refused { attempt: PRUNE, reason }))
+    };
+    let (before, by) = covered;
+    if span.end > before {
+        return refuse(format!("{by}, or the incarnation, covers what is before {before}"));
+    }
+    if start < fork::needed_before(connection, vat)? {
+        return refuse("a fork shares them".to_owned());
+    }
+    let rows = delete_entries(connection, vat, start, span.end, rows_max)?;
+    let done = rows < rows_max || !has_entries(connection, vat, start, span.end)?;
+    Ok(Pruned { rows, done })
+}
+
 /// Entries before this position are not kept by `level`.
 fn kept_from(connection: &Connection, vat: VatId, level: Retention) -> std::result::Result<Position, Fault> {
     match level {
@@ -223,12 +257,25 @@ fn kept_from(connection: &Connection, vat: VatId, level: Retention) -> std::resu
 
 /// Entries before this position are not needed to bring the vat back, from any kept snapshot of its current incarnation.
 fn covered_before(connection: &Connection, vat: VatId) -> std::result::Result<Position, Fault> {
+    Ok(covers(connection, vat)?.0)
+}
+
+/// Entries before this position are not needed to bring the vat back from the newest snapshot of its current incarnation.
+fn newest_covers(connection: &Connection, vat: VatId) -> std::result::Result<Position, Fault> {
+    Ok(covers(connection, vat)?.1)
+}
+
+/// What the oldest and the newest snapshot of the current incarnation cover; without any, its start.
+fn covers(connection: &Connection, vat: VatId) -> std::result::Result<(Position, Position), Fault> {
     let incarnation = alive(connection, vat)?.incarnation;
-    let oldest: Option<u64> = connection
-        .prepare_cached("SELECT min(position) FROM snapshots WHERE vat = ? AND incarnation = ?")?
-        .query_row((vat.0, incarnation.0), |row| row.get(0))?;
+    let (oldest, newest): (Option<u64>, Option<u64>) = connection
+        .prepare_cached(
+            "SELECT min(position), max(position) FROM snapshots WHERE vat = ? AND incarnation = ?",
+        )?
+        .query_row((vat.0, incarnation.0), |row| Ok((row.get(0)?, row.get(1)?)))?;
     let start = incarnation_start(connection, vat)?;
-    Ok(oldest.map_or(start, |oldest| start.max(Position(oldest))))
+    let at = |position: Option<u64>| position.map_or(start, |position| start.max(Position(position)));
+    Ok((at(oldest), at(newest)))
 }
 
 /// Position of the first delivery of the current incarnation, or of the vat's own if it is a fork.

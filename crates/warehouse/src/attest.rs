@@ -30,13 +30,14 @@ use std::str::FromStr;
 
 use ed25519_dalek::{Signature, Signer as _, VerifyingKey};
 use sha2::{Digest as _, Sha256};
-use vat_storage::Position;
+use vat_storage::{Position, VatRow};
 
 use crate::anchor::transcript_hash;
 use crate::era::Era;
 use crate::error::Error;
 use crate::moment::root_of;
 use crate::name::VatName;
+use crate::options::KeptOptions;
 use crate::page_in::{check_alive, decode_entry, kept_options};
 use crate::rerun::Rerun;
 use crate::warehouse::Warehouse;
@@ -191,6 +192,22 @@ impl Claim {
         Statement { claim: self, signer: key.public(), signature }
     }
 
+    /// The claim with everything that the vat's row can say put right, and the incarnation that it is about (the living one, if
+    /// there is none of that number).
+    pub(crate) fn as_lived(&self, row: &VatRow, kept: &KeptOptions) -> Result<(Era, Claim), Error> {
+        let deliveries = row.next_position.0;
+        if self.position > deliveries {
+            let vat = row.name.clone();
+            return Err(Error::NoSuchPosition { vat, position: self.position, deliveries });
+        }
+        let eras = Era::all(row, kept, deliveries);
+        let claimed = eras.iter().find(|era| era.incarnation == self.incarnation);
+        let era = *claimed.or(eras.last()).expect("a vat has an incarnation");
+        let position = self.position.clamp(era.from, era.to);
+        let (incarnation, module, rules) = (era.incarnation, era.module.0, kept.rules);
+        Ok((era, Claim { incarnation, position, module, rules, ..self.clone() }))
+    }
+
     /// The first field in which another claim differs.
     pub(crate) fn difference(&self, found: &Claim) -> Option<ClaimDifference> {
         let (claimed, found) = (self.signed_text(), found.signed_text());
@@ -325,21 +342,7 @@ impl Warehouse {
         let row = self.vat(&claim.vat)?;
         check_alive(&row)?;
         let kept = kept_options(&row)?;
-        let deliveries = row.next_position.0;
-        if claim.position > deliveries {
-            return Err(Error::NoSuchPosition { vat: row.name, position: claim.position, deliveries });
-        }
-        let eras = Era::all(&row, &kept, deliveries);
-        let claimed = eras.iter().find(|era| era.incarnation == claim.incarnation);
-        let era = *claimed.or(eras.last()).expect("a vat has an incarnation");
-        let mut found = Claim {
-            vat: claim.vat.clone(),
-            incarnation: era.incarnation,
-            position: claim.position.clamp(era.from, era.to),
-            module: era.module.0,
-            rules: kept.rules,
-            ..claim.clone()
-        };
+        let (era, mut found) = claim.as_lived(&row, &kept)?;
         if let Some(difference) = claim.difference(&found) {
             return Ok(Some(difference)); // Of another incarnation or code: nothing can be replayed for it.
         }

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::json;
-use vat_warehouse::attest::{SigningKey, Statement};
+use vat_warehouse::archive::{Archive, CheckedClaim, RootSource};
+use vat_warehouse::attest::{Claim, ClaimDifference, SigningKey, Statement};
+use vat_warehouse::{Warehouse, WarehouseConfig};
 
 use super::archive::{read_key, read_trust};
 use crate::args::{Attest, Check, Key};
@@ -52,13 +54,44 @@ pub(super) fn check(context: &Context, args: &Check) -> Result<()> {
         },
     };
     let claim = &statement.claim;
-    if args.replay
-        && let Some(difference) = context.open()?.check_claim(claim)?
-    {
-        bail!("the statement is not so: it says `{}`, the replay `{}`", difference.claimed, difference.found);
+    let (found, against) = match &args.archive {
+        Some(archive) => (against_archive(archive, claim, args.replay)?, "archive"),
+        None if args.replay => (replayed(context, claim)?, "replay"),
+        None => (CheckedClaim { difference: None, root_compared: false }, ""),
+    };
+    if let Some(ClaimDifference { claimed, found }) = found.difference {
+        bail!("the statement is not so: it says `{claimed}`, the {against} `{found}`");
     }
-    let how = if args.replay { "signed and replayed" } else { "signed" };
+    let how = match (&args.archive, args.replay) {
+        (None, false) => "signed",
+        (None, true) => "signed and replayed",
+        (Some(_), true) => "signed, and as the replayed archive has it",
+        (Some(_), false) => "signed, and as the archive has it",
+    };
     let text = format!("{how}: vat {} at position {}, by {signer}", claim.vat, claim.position);
-    let json = || json!({ "vat": claim.vat.as_str(), "position": claim.position, "signer": signer, "replayed": args.replay });
-    Ok(context.out.result(text, json)?)
+    let json = || {
+        json!({ "vat": claim.vat.as_str(), "position": claim.position, "signer": signer, "replayed": args.replay,
+                "archive": args.archive.is_some(), "root_compared": found.root_compared })
+    };
+    context.out.result(text, json)?;
+    if args.archive.is_some() && !found.root_compared {
+        context.out.note("the archive has no snapshot at that position: the heap root was not compared; --replay does that");
+    }
+    Ok(())
+}
+
+fn replayed(context: &Context, claim: &Claim) -> Result<CheckedClaim> {
+    let difference = context.open()?.check_claim(claim)?;
+    Ok(CheckedClaim { difference, root_compared: true })
+}
+
+/// Compares with an archive; what a replay needs of a data directory is made for the moment.
+fn against_archive(archive: &Path, claim: &Claim, replay: bool) -> Result<CheckedClaim> {
+    let archive = Archive::open(archive)?;
+    if !replay {
+        return Ok(archive.check_claim(claim, RootSource::Snapshot)?);
+    }
+    let dir = tempfile::tempdir().context("cannot make a temporary directory for the replay")?;
+    let scratch = Warehouse::open(dir.path(), WarehouseConfig::default())?;
+    Ok(archive.check_claim(claim, RootSource::Replay(&scratch))?)
 }

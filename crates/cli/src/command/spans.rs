@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
+use vat_warehouse::archive::KeptElsewhere;
 use vat_warehouse::{SpanContent, SpanRow, SpanState};
 
 use crate::args::Vat;
@@ -10,7 +11,9 @@ use crate::table::{Table, bytes, grouped};
 
 pub(super) fn run(context: &Context, args: &Vat) -> Result<()> {
     let reader = context.read()?;
-    let spans = reader.storage().spans(reader.vat(&args.vat)?.id)?;
+    let vat = reader.vat(&args.vat)?.id;
+    let spans = reader.storage().spans(vat)?;
+    let elsewhere = KeptElsewhere::of(reader.storage(), vat)?;
     let mut table =
         Table::with_head(&["START", "END", "INCARNATION", "STATE", "CONTENT", "BYTES", "STORED", "HASH"]);
     for span in &spans {
@@ -25,7 +28,14 @@ pub(super) fn run(context: &Context, args: &Vat) -> Result<()> {
             &span.hash,
         ]);
     }
-    Ok(context.out.result(table, || spans.iter().map(json).collect())?)
+    context.out.result(table, || spans.iter().map(json).collect())?;
+    if let Some(archive) = elsewhere {
+        context.out.note(format_args!(
+            "what was pruned is in the archive {}, which was at {}",
+            archive.manifest, archive.path
+        ));
+    }
+    Ok(())
 }
 
 fn state(span: &SpanRow) -> &'static str {

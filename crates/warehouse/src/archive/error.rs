@@ -37,6 +37,24 @@ pub enum ArchiveError {
         /// The directory.
         path: PathBuf,
     },
+    /// The archive does not have the vat.
+    #[error("the archive has no vat {vat}")]
+    Absent {
+        /// Its name.
+        vat: String,
+    },
+    /// A vat here has the name of one in the archive, and another past.
+    #[error(
+        "vat {vat} here is not the one in the archive: their entries {start}..{end} have different hashes"
+    )]
+    OtherVat {
+        /// Its name.
+        vat: String,
+        /// The first position of the span that differs.
+        start: u64,
+        /// The position after its last.
+        end: u64,
+    },
     /// The manifest is not one, or of a later version, or says what cannot be.
     #[error("the manifest is wrong: {what}")]
     Manifest {

@@ -30,7 +30,9 @@
 //! Not here: merging into a store that has vats, and where keys and streams come from.
 
 mod check;
+mod claims;
 mod container;
+mod cover;
 mod error;
 mod export;
 mod heap_file;
@@ -39,8 +41,12 @@ mod import_vat;
 pub(crate) mod lineage;
 mod manifest;
 mod mending;
+mod opened;
 
+pub use claims::{CheckedClaim, RootSource};
+pub use cover::{Archived, KeptElsewhere, Restored};
 pub use error::ArchiveError;
 pub use export::{ExportOptions, Exported, SnapshotChoice, Target};
 pub use import::{ImportOptions, Imported, Source, import};
+pub use opened::Archive;
 pub use vat_storage::Retention;
