@@ -10,7 +10,7 @@ use serde_json::Value;
 use vat_abi::CapData;
 use vat_warehouse::archive::{
     Archive, ArchiveError, Archived, CheckedClaim, ExportOptions, ImportOptions, Imported, Restored,
-    Retention, RootSource, SnapshotChoice, Source, Target, import,
+    Retention, RootSource, SnapshotChoice, Source, Target, import, import_into,
 };
 use vat_warehouse::attest::SigningKey;
 use vat_warehouse::{Report, SpanContent, VatOptions, Warehouse, WarehouseConfig};
@@ -613,4 +613,131 @@ fn a_statement_is_checked_against_an_archive_alone() {
     let third = Archive::open(&dir.path().join("third")).unwrap();
     let unknown = third.check_claim(&now, replay).unwrap_err().to_string();
     assert!(unknown.contains("0..4 are missing"), "{unknown}");
+}
+
+/// A host with a vat of its own, beside which others are to live.
+fn other_host(dir: &Path) -> Warehouse {
+    let warehouse = Warehouse::open(dir, config()).unwrap();
+    warehouse.install("state", &wat::parse_str(STATE).unwrap()).unwrap();
+    let (resident, start) = ("resident".parse().unwrap(), CapData::undefined());
+    warehouse.create(&resident, "state", VatOptions::default(), start, 7, Listener::default()).0.unwrap();
+    warehouse.checkpoint().unwrap();
+    warehouse
+}
+
+fn add(archive: &Path, data: &Path, options: &ImportOptions) -> Result<Imported, ArchiveError> {
+    import_into(Source::Dir(archive.to_owned()), data, config(), options, |_, _| {})
+}
+
+#[test]
+fn vats_are_added_to_a_store_that_has_others_and_go_on_there() {
+    for (level, snapshots) in [
+        (Retention::Operational, SnapshotChoice::Needed),
+        (Retention::Replay, SnapshotChoice::Newest),
+        (Retention::Debug, SnapshotChoice::Newest),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let here = host(&dir.path().join("here"));
+        here.fork(&vat(), &"second".parse().unwrap()).unwrap();
+        here.checkpoint().unwrap();
+        let (archive, data) = (dir.path().join("archive"), dir.path().join("there"));
+        export(&here, &archive, level, snapshots).unwrap();
+        drop(other_host(&data));
+        let imported = add(&archive, &data, &trusting()).unwrap();
+        assert_eq!(imported.vats, 2);
+        assert!(!dir.path().join("there.importing").exists());
+        let there = Warehouse::open_existing(&data, config()).unwrap();
+        assert_same_future(&here, &there);
+        assert_eq!(there.stats().fallbacks, 0);
+        for name in ["subject", "second"] {
+            let name = name.parse().unwrap();
+            assert_eq!(here.claim(&name).unwrap(), there.claim(&name).unwrap(), "{level}: {name}");
+        }
+        assert!(there.verify(&"resident".parse().unwrap()).unwrap().verdict.is_identical());
+        assert!(there.scrub(|_, _| {}).unwrap().is_clean());
+        assert_eq!(there.storage().modules().unwrap().len(), 1, "the module is shared");
+        let mut future = export(&there, &dir.path().join("again"), Retention::Debug, SnapshotChoice::Needed);
+        assert!(future.is_ok());
+        drop(there);
+        // Once more, the names are taken.
+        future = add(&archive, &data, &trusting()).map(|imported| imported.manifest);
+        let error = future.unwrap_err().to_string();
+        assert!(error.contains("vat second, vat subject"), "{error}");
+    }
+}
+
+/// A store that says what is in it, byte by byte, but for what opening it changes.
+fn contents(data: &Path) -> Vec<String> {
+    let store = rusqlite::Connection::open(data.join("store.sqlite")).unwrap();
+    let mut rows = Vec::new();
+    for sql in [
+        "SELECT id || name || options || incarnation || status FROM vats ORDER BY 1",
+        "SELECT vat || ' ' || start_position || ' ' || end_position || hash FROM spans ORDER BY 1",
+        "SELECT vat || ' ' || position || hex(image) FROM snapshots ORDER BY 1",
+        "SELECT vat || key || value FROM vatstore ORDER BY 1",
+        "SELECT name || hex(hash) FROM module_names ORDER BY 1",
+        "SELECT key || hex(value) FROM host ORDER BY 1",
+    ] {
+        let mut statement = store.prepare(sql).unwrap();
+        let found = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        rows.extend(found.map(Result::unwrap));
+    }
+    rows
+}
+
+#[test]
+fn what_cannot_be_added_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = host(&dir.path().join("here"));
+    let archive = dir.path().join("archive");
+    export(&here, &archive, Retention::Archival, SnapshotChoice::Newest).unwrap();
+    let data = dir.path().join("there");
+    drop(other_host(&data));
+    let before = contents(&data);
+    for (what, corrupt, expected) in CORRUPTIONS {
+        let damaged = dir.path().join(what);
+        export(&here, &damaged, Retention::Archival, SnapshotChoice::Newest).unwrap();
+        corrupt(&damaged);
+        let error = add(&damaged, &data, &ImportOptions::default()).expect_err(what).to_string();
+        assert!(error.contains(expected), "{what}: {error}");
+        assert_eq!(contents(&data), before, "{what}");
+    }
+    // A module of the same name, and a vat.
+    let taken = dir.path().join("taken");
+    let warehouse = Warehouse::open(&taken, config()).unwrap();
+    warehouse.install("state", &wat::parse_str(STATE.replace("\"born\"", "\"torn\"")).unwrap()).unwrap();
+    warehouse.commit().unwrap();
+    drop(warehouse);
+    let error = add(&archive, &taken, &trusting()).unwrap_err().to_string();
+    assert!(error.contains("nothing was imported") && error.contains("module state ("), "{error}");
+    assert!(!dir.path().join("taken.importing").exists());
+    let nowhere = add(&archive, &dir.path().join("nowhere"), &trusting()).unwrap_err();
+    assert!(!dir.path().join("nowhere").exists(), "{nowhere}");
+}
+
+#[test]
+fn adding_that_was_cut_off_goes_on_and_shows_nothing_before_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = host(&dir.path().join("here"));
+    let (archive, data) = (dir.path().join("archive"), dir.path().join("there"));
+    for name in ["second", "third"] {
+        here.fork(&vat(), &name.parse().unwrap()).unwrap();
+    }
+    here.checkpoint().unwrap();
+    export(&here, &archive, Retention::Archival, SnapshotChoice::Newest).unwrap();
+    drop(other_host(&data));
+    let before = contents(&data);
+    let cut_off = std::panic::catch_unwind(|| {
+        import_into(Source::Dir(archive.clone()), &data, config(), &trusting(), |done, _| assert!(done < 2))
+    });
+    assert!(cut_off.is_err());
+    assert_eq!(contents(&data), before);
+    let imported = add(&archive, &data, &trusting()).unwrap();
+    assert_eq!((imported.vats, imported.resumed), (3, 2));
+    // As if it had been killed after its commit, before it tidied up.
+    std::fs::create_dir_all(dir.path().join("there.importing/store")).unwrap();
+    assert_eq!(add(&archive, &data, &trusting()).unwrap().resumed, 3);
+    assert!(!dir.path().join("there.importing").exists());
+    let there = Warehouse::open_existing(&data, config()).unwrap();
+    assert_same_future(&here, &there);
 }

@@ -99,7 +99,7 @@ pub(crate) enum Command {
     Compact,
     /// Write vats into an archive: a directory, or `-` for a stream; interrupted, run it again
     Export(Export),
-    /// Make a new data directory of an archive, verifying everything
+    /// Make a new data directory of an archive, or add its vats to one, verifying everything
     Import(Import),
     /// Make a key for signing statements, and print its public half
     Key(Key),
@@ -238,6 +238,9 @@ pub(crate) struct Import {
     /// The archive's directory, or `-` for standard input
     #[arg(value_name = "DIR|-")]
     pub(crate) from: PathBuf,
+    /// Add the vats to the data directory that is there: all of them, or none
+    #[arg(long)]
+    pub(crate) add: bool,
     /// Signers whose snapshots need no replay: a file of `name ed25519:HEX` lines
     #[arg(long, value_name = "FILE")]
     pub(crate) trust: Option<PathBuf>,

@@ -8,7 +8,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 use vat_warehouse::WarehouseConfig;
-use vat_warehouse::archive::{ExportOptions, ImportOptions, SnapshotChoice, Source, Target, import};
+use vat_warehouse::archive::{
+    ExportOptions, ImportOptions, SnapshotChoice, Source, Target, import, import_into,
+};
 use vat_warehouse::attest::{SigningKey, TrustList};
 
 use crate::args::{Export, Import};
@@ -64,10 +66,16 @@ pub(super) fn run_import(context: &Context, args: &Import) -> Result<()> {
         true => Source::Stream(&mut stdin),
         false => Source::Dir(args.from.clone()),
     };
-    let imported = import(source, &context.data()?, WarehouseConfig::default(), &options, |done, of| {
+    let progress = |done, of| {
         bar.set_length(of);
         bar.set_position(done);
-    })?;
+        tracing::info!(done, of, "vats verified");
+    };
+    let (data, config) = (context.data()?, WarehouseConfig::default());
+    let imported = match args.add {
+        true => import_into(source, &data, config, &options, progress)?,
+        false => import(source, &data, config, &options, progress)?,
+    };
     drop(bar);
     let text = format!(
         "imported {}, replayed {}, trusted {}",

@@ -37,6 +37,20 @@ pub enum ArchiveError {
         /// The directory.
         path: PathBuf,
     },
+    /// There is something where the new data directory should go.
+    #[error("{} is not empty: choose a new data directory, or add the vats to it (`--add`)", path.display())]
+    Exists {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Names of the archive's are in use.
+    #[error(
+        "nothing was imported, since these names are taken: {names}; terminate the vats, or choose another data directory"
+    )]
+    Taken {
+        /// The vats and modules.
+        names: String,
+    },
     /// The archive does not have the vat.
     #[error("the archive has no vat {vat}")]
     Absent {

@@ -19,7 +19,7 @@ use vat_storage::Storage;
 
 use super::container::{Reader, require_empty, sync, unpack};
 use super::manifest::Manifest;
-use super::{ArchiveError, check, import_vat};
+use super::{Archive, ArchiveError, import_vat};
 use crate::attest::TrustList;
 use crate::config::WarehouseConfig;
 use crate::warehouse::Warehouse;
@@ -70,6 +70,14 @@ pub struct Imported {
     pub manifest: String,
 }
 
+impl Imported {
+    /// What an earlier run had done, all of it.
+    pub(super) fn of_earlier(archive: &Archive) -> Imported {
+        let vats = archive.manifest().vats.len() as u64;
+        Imported { vats, resumed: vats, manifest: archive.hash().to_owned(), ..Imported::default() }
+    }
+}
+
 /// Makes a data directory at `data`, which must not exist or be empty, of an archive. `progress` hears of vats done, of how many.
 ///
 /// # Errors
@@ -81,9 +89,10 @@ pub fn import(
     options: &ImportOptions,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Imported, ArchiveError> {
-    require_empty(data)?;
+    require_new(data)?;
     let staging = Staging::of(data);
-    let done = staging.build(source, config, options, &mut progress).and_then(|imported| {
+    let done = staging.archive(source).and_then(|archive| {
+        let imported = staging.build(&archive, config, options, &mut progress)?;
         staging.publish(data)?;
         Ok(imported)
     });
@@ -92,63 +101,65 @@ pub fn import(
     done
 }
 
+fn require_new(data: &Path) -> Result<(), ArchiveError> {
+    require_empty(data).map_err(|error| match error {
+        ArchiveError::NotEmpty { path } => ArchiveError::Exists { path },
+        other => other,
+    })
+}
+
 /// The directory in which a store is made.
-struct Staging {
+pub(super) struct Staging {
     dir: PathBuf,
 }
 
 impl Staging {
-    fn of(data: &Path) -> Staging {
+    pub(super) fn of(data: &Path) -> Staging {
         let mut name = data.as_os_str().to_owned();
         name.push(".importing");
         Staging { dir: name.into() }
     }
 
-    fn store(&self) -> PathBuf {
+    pub(super) fn store(&self) -> PathBuf {
         self.dir.join("store")
     }
 
-    fn build(
+    /// Makes the store of an archive, or goes on where an earlier run was. It stays marked as unfinished.
+    pub(super) fn build(
         &self,
-        source: Source<'_>,
+        archive: &Archive,
         config: WarehouseConfig,
         options: &ImportOptions,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Imported, ArchiveError> {
-        let reader = self.reader(source)?;
-        let text = reader.manifest()?;
-        let manifest = Manifest::decode(&text)?;
-        check::check(&manifest)?;
-        verify_artifacts(&reader, &manifest)?;
-        let hash = blake3::hash(&text).to_hex().to_string();
-        let warehouse = self.open(&hash, config)?;
-        let mut imported = Imported { manifest: hash, ..Imported::default() };
-        install_modules(&warehouse, &reader, &manifest)?;
+        let (reader, manifest) = (archive.reader(), archive.manifest());
+        verify_artifacts(reader, manifest)?;
+        let warehouse = self.open(archive.hash(), config)?;
+        let mut imported = Imported { manifest: archive.hash().to_owned(), ..Imported::default() };
+        install_modules(&warehouse, reader, manifest)?;
         let total = manifest.vats.len() as u64;
         for vat in &manifest.vats {
             if warehouse.storage().vat_by_name(&vat.name)?.is_some() {
                 imported.resumed += 1;
             } else {
-                import_vat::import(&warehouse, &reader, vat, &options.trust, &mut imported)?;
+                import_vat::import(&warehouse, reader, vat, &options.trust, &mut imported)?;
                 warehouse.checkpoint()?;
             }
             imported.vats += 1;
             progress(imported.vats, total);
         }
-        warehouse.storage().host_put(MARK, None)?;
-        warehouse.checkpoint()?;
         Ok(imported)
     }
 
-    /// The archive as a directory.
-    fn reader(&self, source: Source<'_>) -> Result<Reader, ArchiveError> {
+    /// The archive as a directory, its manifest checked.
+    pub(super) fn archive(&self, source: Source<'_>) -> Result<Archive, ArchiveError> {
         match source {
-            Source::Dir(path) => Ok(Reader::new(&path)),
+            Source::Dir(path) => Archive::open(&path),
             Source::Stream(stream) => {
                 let archive = self.dir.join("archive");
                 remove(&archive)?; // What a killed run had received is not known to be whole.
                 unpack(stream, &archive)?;
-                Ok(Reader::new(&archive))
+                Archive::open(&archive)
             }
         }
     }
@@ -171,6 +182,10 @@ impl Staging {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
+        let storage = Storage::open_existing(&self.store())?;
+        storage.host_put(MARK, None)?;
+        storage.commit()?;
+        drop(storage);
         let rename = || {
             sync(&self.store())?;
             fs::rename(self.store(), data)?;
@@ -179,7 +194,7 @@ impl Staging {
         rename().map_err(ArchiveError::io("move the imported store to", data))
     }
 
-    fn remove(&self) -> Result<(), ArchiveError> {
+    pub(super) fn remove(&self) -> Result<(), ArchiveError> {
         remove(&self.dir)
     }
 }

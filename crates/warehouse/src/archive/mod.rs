@@ -17,7 +17,7 @@
 //! ```
 //!
 //! **Export** reads the store as it was last committed, held still: it commits nothing, and blocks nobody. The same state gives the same
-//! bytes. How much of the past goes along is a [`Retention`]: `operational`, the
+//! bytes. Interrupted, it is completed by running it again (`container.rs`). How much of the past goes along is a [`Retention`]: `operational`, the
 //! newest snapshot and the entries since (without a snapshot, those of the incarnation); `replay`, the incarnation's; `archival`, all;
 //! `debug`, what there is, complete or not, with all snapshots.
 //!
@@ -27,8 +27,15 @@
 //! imported leads to its heap root, or a trusted signer says so; a vat that can neither be replayed nor has such a
 //! snapshot is refused. Vat storage is compared with what the transcript wrote, where all of the transcript is there.
 //!
-//! Not here: merging into a store that has vats, and where keys and streams come from.
+//! [`import_into`] adds the vats to a data directory that has others: all of them with one commit, or none (`adopt.rs`).
+//!
+//! An archive also stands in for a store: [`Warehouse::prune_archived`](crate::Warehouse::prune_archived) deletes what an archive
+//! has, [`Warehouse::restore`](crate::Warehouse::restore) brings it back (`cover.rs`), and [`Archive::check_claim`] holds a statement
+//! against it (`claims.rs`).
+//!
+//! Not here: where keys and streams come from.
 
+mod adopt;
 mod check;
 mod claims;
 mod container;
@@ -43,6 +50,7 @@ mod manifest;
 mod mending;
 mod opened;
 
+pub use adopt::import_into;
 pub use claims::{CheckedClaim, RootSource};
 pub use cover::{Archived, KeptElsewhere, Restored};
 pub use error::ArchiveError;

@@ -46,6 +46,15 @@ impl Archive {
         self.manifest.vats.iter().map(|vat| vat.name.parse().expect("checked with the manifest"))
     }
 
+    pub(super) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The reader of artifacts that nothing has verified.
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
     pub(super) fn vat(&self, name: &VatName) -> Result<&VatRecord, ArchiveError> {
         let found = self.manifest.vats.iter().find(|vat| vat.name == name.as_str());
         found.ok_or_else(|| ArchiveError::Absent { vat: name.to_string() })
