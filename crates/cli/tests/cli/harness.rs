@@ -11,7 +11,7 @@
 //! computrons.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use expect_test::Expect;
@@ -53,6 +53,13 @@ impl Vats {
             assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
         }
         vats
+    }
+
+    /// Another directory with the same content.
+    pub fn copied(&self) -> Vats {
+        let copy = Vats::nowhere();
+        copy_dir(self.dir.path(), copy.dir.path());
+        copy
     }
 
     /// Puts a file into the directory in which commands run.
@@ -132,6 +139,19 @@ impl Vats {
             }
         }
         words.join(" ")
+    }
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_dir(&path, &target);
+        } else {
+            std::fs::copy(&path, target).unwrap();
+        }
     }
 }
 

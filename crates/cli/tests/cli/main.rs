@@ -11,6 +11,7 @@ mod demo;
 mod endurance;
 mod faults;
 mod harness;
+mod killed;
 mod scripts;
 mod spans;
 mod travel;
