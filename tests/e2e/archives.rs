@@ -52,7 +52,7 @@ fn host(dir: &Path) -> Warehouse {
 }
 
 /// The same after an upgrade: a second incarnation with a past of its own, a snapshot, and an entry after it.
-fn upgraded(dir: &Path) -> Warehouse {
+pub(crate) fn upgraded(dir: &Path) -> Warehouse {
     let warehouse = host(dir);
     warehouse.upgrade(&vat(), "state", CapData::undefined(), 50, Listener::default()).0.unwrap();
     step(&warehouse, 12);

@@ -8,6 +8,7 @@ mod fallback;
 mod faults;
 mod flipped;
 mod forks;
+mod golden_archive;
 mod golden_store;
 mod guests;
 mod isolation;
