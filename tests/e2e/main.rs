@@ -1,5 +1,6 @@
 //! End-to-end tests of the whole warehouse, in one binary, since every further one links wasmtime again.
 
+mod archived;
 mod archives;
 mod compaction;
 mod convert;

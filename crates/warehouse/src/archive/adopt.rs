@@ -18,7 +18,7 @@ use vat_storage::{ImportedVat, SpanContent, SpanRow, VatId, VatRow};
 
 use super::import::{ImportOptions, Imported, Source, Staging};
 use super::manifest::Manifest;
-use super::{ArchiveError, heap_file};
+use super::{Archive, ArchiveError, heap_file};
 use crate::anchor::{anchor, put_anchor};
 use crate::config::WarehouseConfig;
 use crate::error::Error;
@@ -46,7 +46,7 @@ pub fn import_into(
     let target = Warehouse::open_existing(data, config.clone())?;
     let staging = Staging::of(data);
     let verified = staging.archive(source).and_then(|archive| {
-        if staging.store().exists() && is_adopted(&target, archive.hash())? {
+        if staging.store().exists() && is_adopted(&target, &archive)? {
             return Ok(Imported::of_earlier(&archive)); // Only the tidying up was missing.
         }
         require_free(&target, archive.manifest())?;
@@ -64,8 +64,18 @@ pub fn import_into(
     verified
 }
 
-fn is_adopted(target: &Warehouse, archive: &str) -> Result<bool, ArchiveError> {
-    Ok(target.storage().host_get(MARK)?.is_some_and(|mark| mark == archive.as_bytes()))
+/// Whether this archive was adopted last, and its vats still live.
+fn is_adopted(target: &Warehouse, archive: &Archive) -> Result<bool, ArchiveError> {
+    let storage = target.storage();
+    if storage.host_get(MARK)?.is_none_or(|mark| mark != archive.hash().as_bytes()) {
+        return Ok(false);
+    }
+    for vat in &archive.manifest().vats {
+        if storage.vat_by_name(&vat.name)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Fails, naming all of them, if names are taken.

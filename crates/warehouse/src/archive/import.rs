@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 
 use vat_storage::Storage;
 
-use super::container::{Reader, require_empty, sync, unpack};
+use super::container::{Reader, require_empty, sync};
 use super::manifest::Manifest;
+use super::stream::unpack;
 use super::{Archive, ArchiveError, import_vat};
 use crate::attest::TrustList;
 use crate::config::WarehouseConfig;

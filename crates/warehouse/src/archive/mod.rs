@@ -49,6 +49,7 @@ pub(crate) mod lineage;
 mod manifest;
 mod mending;
 mod opened;
+mod stream;
 
 pub use adopt::import_into;
 pub use claims::{CheckedClaim, RootSource};
