@@ -40,15 +40,16 @@ fn is_over(pid: u32) -> bool {
 /// Runs a command, and kills it when it has read and written so many bytes. Answers how many it came to.
 fn run_until(vats: &Vats, args: &[&str], limit: u64) -> (u64, ExitStatus) {
     let mut child = vats.command().args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    loop {
+    let seen = loop {
         let is_over = is_over(child.id()); // Before the look at the traffic, which is then all.
         let seen = traffic(child.id());
         if is_over || seen >= limit {
-            child.kill().unwrap();
-            return (seen, child.wait().unwrap());
+            break seen;
         }
         std::thread::yield_now();
-    }
+    };
+    child.kill().unwrap();
+    (seen, child.wait().unwrap())
 }
 
 /// Three vats, each with two incarnations and a snapshot.

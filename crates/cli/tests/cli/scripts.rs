@@ -61,12 +61,25 @@ fn the_keys_are_part_of_the_interface() {
             "{data, deliveries, garbage_bytes, layer_bytes, layers, log_bytes, module_bytes, modules, page_store_bytes, snapshots, spans, storage_keys, store_bytes, vats_alive, vats_quarantined, vats_terminated}"
         ],
     );
-    check(&["scrub"], expect!["{damaged: [], layers, pages, records: [], vats}"]);
+    check(&["scrub"], expect!["{damaged: [], layers, pages, pruned_spans, records: [], vats}"]);
     check(
         &["compact"],
         expect![
             "{compressed_bytes_after, compressed_bytes_before, compressed_entries, freed_bytes, layers, left, segments}"
         ],
+    );
+    check(&["export", "archive"], expect!["{bytes, entries, manifest, snapshots, vats}"]);
+    check(&["prune", "--archive", "archive"], expect!["{archive, rows, shared, spans, uncovered, vats}"]);
+    check(&["restore", "archive"], expect!["{absent, entries, spans, vats}"]);
+    check(
+        &["--data", "there", "import", "archive"],
+        expect!["{entries, manifest, replayed, replayed_snapshots, resumed, trusted_snapshots, vats}"],
+    );
+    check(&["key", "our.key"], expect!["{public}"]);
+    vats.file("statement", vats.output(&["attest", "alice", "--key", "our.key"]).stdout);
+    check(
+        &["check", "statement", "--archive", "archive"],
+        expect!["{archive, position, replayed, root_compared, signer, vat}"],
     );
     check(&["terminate", "alice"], expect!["{reason, vat}"]);
 }
