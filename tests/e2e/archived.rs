@@ -301,3 +301,24 @@ fn adding_that_was_cut_off_goes_on_and_shows_nothing_before_its_end() {
     let there = Warehouse::open_existing(&data, config()).unwrap();
     assert!(there.verify(&vat()).unwrap().verdict.is_identical());
 }
+
+#[test]
+fn damaged_entries_come_back_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = host(&dir.path().join("here"));
+    let at = dir.path().join("archive");
+    export(&here, &at, Retention::Archival, SnapshotChoice::Needed).unwrap();
+    here.compress_transcripts().unwrap();
+    here.commit().unwrap();
+    drop(here);
+    let store = rusqlite::Connection::open(dir.path().join("here/store.sqlite")).unwrap();
+    assert_eq!(store.execute("UPDATE packs SET entries = x'7b7d' WHERE start_position = 0", []).unwrap(), 1);
+    assert_eq!(store.execute("DELETE FROM packs WHERE start_position = 4", []).unwrap(), 1);
+    drop(store);
+    let here = Warehouse::open_existing(&dir.path().join("here"), config()).unwrap();
+    assert!(!here.scrub(|_, _| {}).unwrap().is_clean());
+    let restored = here.restore(&vat(), &Archive::open(&at).unwrap()).unwrap();
+    assert_eq!((restored.spans, restored.entries, restored.absent), (2, 7, 0));
+    assert!(here.scrub(|_, _| {}).unwrap().is_clean());
+    assert!(here.verify(&vat()).unwrap().verdict.is_identical());
+}

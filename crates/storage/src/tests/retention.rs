@@ -134,6 +134,29 @@ fn what_is_needed_is_not_pruned_and_the_reason_is_told() {
 }
 
 #[test]
+fn what_is_kept_elsewhere_is_needed_from_the_newest_snapshot_on_only() {
+    let (scratch, vat) = furnished();
+    let storage = &scratch.storage;
+    snapshot(storage, vat, 12, 1);
+    snapshot(storage, vat, 25, 1);
+    assert_eq!(storage.prunable_before(vat, Retention::Operational).expect("asked"), Some(Position(12)));
+    assert_eq!(storage.prunable_before(vat, Retention::Replay).expect("asked"), Some(Position(9)));
+    assert!(storage.prunable_before(vat, Retention::Archival).is_err());
+    let error =
+        storage.prune_span(vat, Position(21), 9).expect_err("the older snapshot needs it").to_string();
+    assert!(error.contains("the oldest snapshot"), "{error}");
+    assert!(storage.prune_archived_span(vat, Position(21), 9).expect("pruned").done);
+    let error = storage.prune_archived_span(vat, Position(24), 9).expect_err("needed").to_string();
+    assert!(error.contains("the newest snapshot, or the incarnation, covers what is before 25"), "{error}");
+    storage.fork_vat(vat, "fork", "{}").expect("forked");
+    assert_eq!(storage.shared_before(vat).expect("asked"), Position(30));
+    let error = storage.prune_archived_span(vat, Position(18), 9).expect_err("shared").to_string();
+    assert!(error.contains("a fork shares them"), "{error}");
+    assert_eq!(storage.prunable_before(vat, Retention::Operational).expect("asked"), None);
+    assert_eq!(kept(&scratch, vat), [0, 3, 6, 9, 12, 15, 18, 24, 27]);
+}
+
+#[test]
 fn a_span_comes_back_from_anywhere_if_it_has_the_hash() {
     let (scratch, vat) = furnished();
     let storage = &scratch.storage;
