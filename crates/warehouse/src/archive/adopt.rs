@@ -34,7 +34,7 @@ const ROWS_PER_WRITE: usize = 256;
 /// verified, of how many.
 ///
 /// # Errors
-/// [`ArchiveError::Taken`] if a vat or another module has a name of the archive's; otherwise as [`import`](super::import). What was in the
+/// [`ArchiveError::Taken`] if a vat or another module has a name of the archive's; otherwise as [`import`](super::import()). What was in the
 /// directory is then as it was.
 pub fn import_into(
     source: Source<'_>,
