@@ -13,7 +13,7 @@ use super::manifest::{Artifact, Manifest, SpanRecord, VatRecord};
 use super::{ArchiveError, check};
 use crate::name::VatName;
 
-/// See the [module](self).
+/// An archive in a directory, its manifest read and checked.
 #[derive(Debug)]
 pub struct Archive {
     reader: Reader,
