@@ -7,3 +7,4 @@ mod hazards;
 mod numbers;
 mod segments;
 mod spec;
+mod startup;
