@@ -2,8 +2,8 @@
 
 use vat_abi::{CapData, Delivery, Syscall, SyscallResult};
 use vat_engine::{
-    CrankContext, Engine, EngineConfig, HeapState, Report, SyscallHandler, SyscallVerdict, VatInstance,
-    VatModule,
+    CrankContext, Engine, EngineConfig, Error, HeapState, Report, SyscallHandler, SyscallVerdict,
+    VatInstance, VatModule,
 };
 use vat_image::{Check, PageStore, StoreOptions, best_tracker};
 
@@ -38,14 +38,27 @@ impl Bench {
     }
 
     pub(crate) fn birth(&self) -> VatInstance {
-        VatInstance::birth(&self.engine, &self.module, PAGES_MAX).unwrap()
+        self.birth_within(PAGES_MAX).unwrap()
+    }
+
+    /// The birth of a vat that may have so many wasm pages.
+    pub(crate) fn birth_within(&self, pages_max: u32) -> Result<VatInstance, Error> {
+        VatInstance::birth(&self.engine, &self.module, pages_max)
+    }
+
+    /// A vat that may have so many wasm pages, from a captured state.
+    pub(crate) fn restore_within(&self, pages_max: u32, state: &HeapState) -> Result<VatInstance, Error> {
+        VatInstance::restore(&self.engine, &self.module, pages_max, state)
+    }
+
+    pub(crate) fn capture(&self, instance: &mut VatInstance) -> HeapState {
+        instance.capture(&self.pages, best_tracker().as_ref(), Check::Always).unwrap().state
     }
 
     /// Captures the instance, and makes another from what was captured.
     pub(crate) fn again(&self, instance: &mut VatInstance) -> VatInstance {
-        let state: HeapState =
-            instance.capture(&self.pages, best_tracker().as_ref(), Check::Always).unwrap().state;
-        VatInstance::restore(&self.engine, &self.module, PAGES_MAX, &state).unwrap()
+        let state = self.capture(instance);
+        self.restore_within(PAGES_MAX, &state).unwrap()
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the engine does to make an instance: tables and initial values that it cannot lay out in advance are code to it, which is
-//! metered and can trap. None of that may be the host's error, nor cost a vat anything.
+//! metered and can trap. None of that may be the host's error, nor cost a vat anything. And birth, which all vats of a module share,
+//! may not depend on one vat's limit.
 
-use vat_abi::Outcome;
+use vat_abi::{Outcome, VatFault};
 use vat_engine::{Engine, EngineConfig, Error, Refusal, VatInstance};
 
 use crate::bench::{Bench, PAGES_MAX, deliver};
@@ -46,5 +47,29 @@ fn elements_beyond_their_table_are_refused_as_birth() {
             assert_eq!(why, "trap: out of bounds table access");
         }
         other => panic!("{other:?}"),
+    }
+}
+
+/// Grows by 20 pages at birth, and by one with each delivery; fails if it cannot.
+const GROWING: &str = r#"(module (memory (export "memory") 1)
+  (func $start (if (i32.ne (memory.grow (i32.const 20)) (i32.const 1)) (then (unreachable))))
+  (start $start)
+  (func (export "vat_deliver") (param i32) (result i32) (i32.lt_s (memory.grow (i32.const 1)) (i32.const 0))))"#;
+
+#[test]
+fn birth_is_the_same_for_every_limit_and_too_large_for_some() {
+    let bench = Bench::new(GROWING);
+    assert_eq!(bench.birth().memory_pages(), 21);
+    let state = bench.capture(&mut bench.birth());
+    for limit in [1, 20] {
+        let (born, restored) = (bench.birth_within(limit), bench.restore_within(limit, &state));
+        for refused in [born, restored] {
+            let error = refused.expect_err("it has more pages than it may");
+            assert!(matches!(error, Error::MemoryLimitTooLow { needed: 21, .. }), "{limit} pages: {error}");
+        }
+    }
+    for mut instance in [bench.birth_within(22).unwrap(), bench.restore_within(22, &state).unwrap()] {
+        assert_eq!(deliver(&mut instance, 0).outcome, Outcome::Delivered);
+        assert_eq!(deliver(&mut instance, 0).outcome, Outcome::Faulted(VatFault::failed(&[])));
     }
 }

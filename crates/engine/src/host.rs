@@ -83,7 +83,7 @@ impl HostState {
     pub(crate) fn new(memory_pages_max: u32) -> HostState {
         HostState {
             memory: None,
-            limiter: MemoryLimiter { bytes_max: u64::from(memory_pages_max) * WASM_PAGE_BYTES, failed: None },
+            limiter: MemoryLimiter::new(memory_pages_max),
             crank: None,
             wasi: None,
             randomness: Randomness::new([0; 32]),
@@ -108,6 +108,19 @@ pub(crate) struct MemoryLimiter {
     bytes_max: u64,
     /// Why the host could not grant what the limit allows.
     pub(crate) failed: Option<String>,
+}
+
+impl MemoryLimiter {
+    fn new(memory_pages_max: u32) -> MemoryLimiter {
+        let mut limiter = MemoryLimiter { bytes_max: 0, failed: None };
+        limiter.limit(memory_pages_max);
+        limiter
+    }
+
+    /// Lets the memory grow to this many wasm pages from now on.
+    pub(crate) fn limit(&mut self, memory_pages_max: u32) {
+        self.bytes_max = u64::from(memory_pages_max) * WASM_PAGE_BYTES;
+    }
 }
 
 impl ResourceLimiter for MemoryLimiter {

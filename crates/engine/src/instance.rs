@@ -27,7 +27,7 @@ use crate::fault::Ending;
 use crate::globals::{GlobalValue, Globals};
 use crate::host::{Crank, CrankContext, HostState, Randomness, SyscallHandler};
 use crate::imports::HOST_CALL_COMPUTRONS;
-use crate::limits::{BIRTH_COMPUTRONS_MAX, THREAD_STACK_NEEDED};
+use crate::limits::{BIRTH_COMPUTRONS_MAX, MEMORY_PAGES_MAX, THREAD_STACK_NEEDED};
 use crate::module::{Engine, VatModule};
 use crate::native::{take_failure, with_image};
 use crate::prepare::STACK_OVERFLOWED;
@@ -86,12 +86,17 @@ pub struct VatInstance {
 impl VatInstance {
     /// Makes the first instance of a module and runs its birth: active data, start function, `_initialize`.
     ///
+    /// All vats of a module share its birth, so it depends on nothing but the module: it may grow the memory to all that
+    /// addresses reach, and a vat that may not have as much is refused afterwards.
+    ///
     /// # Errors
-    /// [`Refusal::Birth`] if the module's own code does not get through it.
+    /// [`Refusal::Birth`] if the module's own code does not get through it, [`Error::MemoryLimitTooLow`] if its memory is larger then
+    /// than the vat's may be.
     pub fn birth(engine: &Engine, module: &VatModule, memory_pages_max: u32) -> Result<VatInstance, Error> {
         let mut instance = VatInstance::new(engine, module, memory_pages_max, None)?;
         let context = CrankContext { time_ns: 0, seed: [0; 32], computrons_max: BIRTH_COMPUTRONS_MAX };
         instance.enter(&context)?;
+        instance.store.data_mut().limiter.limit(MEMORY_PAGES_MAX);
         let exports = &module.inner().exports;
         for export in [Some(exports.init), exports.initialize].into_iter().flatten() {
             let function = instance.function::<(), ()>(&export)?;
@@ -107,14 +112,18 @@ impl VatInstance {
                 });
             }
         }
-        instance.store.data_mut().wasi = None;
+        let host = instance.store.data_mut();
+        host.wasi = None;
+        host.limiter.limit(memory_pages_max);
+        instance.check_memory()?;
         Ok(instance)
     }
 
     /// Makes an instance that continues from a captured state. Its cost does not depend on the heap's size.
     ///
     /// # Errors
-    /// [`Error::StateMismatch`] if the state is not one of this module; [`Error::Image`] if the image cannot be read or mapped.
+    /// [`Error::StateMismatch`] if the state is not one of this module; [`Error::Image`] if the image cannot be read or mapped;
+    /// [`Error::MemoryLimitTooLow`] if it is larger than the vat may be.
     pub fn restore(
         engine: &Engine,
         module: &VatModule,
@@ -129,8 +138,15 @@ impl VatInstance {
                 state.image.size_bytes()
             )));
         }
+        instance.check_memory()?;
         instance.set_globals(&state.globals)?;
         Ok(instance)
+    }
+
+    /// What birth made larger than the vat may be is no vat, whether birth was run or restored.
+    fn check_memory(&self) -> Result<(), Error> {
+        let (needed, limit) = (self.memory_pages(), u64::from(self.memory_pages_max));
+        if needed > limit { Err(Error::MemoryLimitTooLow { needed, limit }) } else { Ok(()) }
     }
 
     fn new(
