@@ -9,6 +9,8 @@ use super::tally::Tally;
 const ACCEPTED_PERCENT: u64 = 90;
 /// Different reasons for which modules are refused.
 const REASONS: usize = 12;
+/// Modules of which the interpreter may misread one, in two versions.
+const MISREAD_ONE_IN: u64 = 2_000;
 /// Deliveries that the interpreter made, too; vats that lived in a warehouse.
 const INTERPRETED: u64 = 4_000;
 const HOSTED: u64 = 8;
@@ -107,6 +109,11 @@ pub(crate) fn missing(tally: &Tally) -> Vec<String> {
         if seen < REFUSALS {
             missing.push(format!("refused for {reason}: {seen}, at least {REFUSALS}"));
         }
+    }
+    let (modules, _) = tally.of(|_| true);
+    let misread = 2 * (modules / MISREAD_ONE_IN + 1);
+    if tally.misread > misread {
+        missing.push(format!("modules that the interpreter reads: it misread {}", tally.misread));
     }
     let (generated, accepted) = tally.of(|origin| matches!(origin, Origin::Repaired | Origin::Pieces));
     let counts = [

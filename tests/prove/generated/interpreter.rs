@@ -14,7 +14,7 @@ use wasmi::{
 };
 
 use super::answers::{Answers, PAGES_MAX};
-use super::unfused::unfused;
+use super::spared::spared;
 
 /// More than any delivery takes that our engine lets through.
 const FUEL: u64 = 10_000_000_000;
@@ -77,7 +77,7 @@ impl Interpreter {
         let mut config = Config::default();
         config.consume_fuel(true).set_max_recursion_depth(FRAMES_MAX).set_max_stack_height(STACK_BYTES_MAX);
         let engine = Engine::new(&config);
-        let module = Module::new(&engine, unfused(wasm)).expect("the interpreter accepts what we accept");
+        let module = Module::new(&engine, spared(wasm)).expect("the interpreter accepts what we accept");
         let linker = linker(&engine);
         let life = Life::new(&module, &linker, version)?;
         Ok(Interpreter { module, linker, version, life, history: Vec::new() })
@@ -115,6 +115,11 @@ impl Interpreter {
         let Life { store, instance, .. } = &self.life;
         let global = |nth: usize| instance.get_global(store, &format!("{prefix}{nth}"));
         Globals::new((0..).map_while(global).map(|global| value(global.get(store))).collect())
+    }
+
+    /// What was delivered to it and did not fault.
+    pub(crate) fn history(&self) -> &[Delivery] {
+        &self.history
     }
 
     /// Vat storage.

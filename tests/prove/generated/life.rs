@@ -10,22 +10,18 @@
 //!
 //! A fault spends an instance. The one that stays is then born again and told all that did not fault, the others are restored
 //! from the state before: *as if the delivery had not happened* is compared with exactly that.
-//!
-//! Two faults cannot be compared with the interpreter: it counts no computrons, and of the module as it was installed it knows no
-//! logical stack. Such deliveries are left out there, which is the same as undoing them.
-
-use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use vat_abi::{Delivery, LogLevel, Outcome, VatFault};
+use vat_abi::{Delivery, Outcome, VatFault};
 use vat_engine::{Error, Globals, HeapState, Refusal, Report, VatInstance, VatModule};
 
 use super::answers::{Answers, context, delivery};
 use super::host::{Host, Loss, prepared};
-use super::interpreter::{Interpreter, Version};
+use super::interpreter::Version;
 use super::kinds::kinds;
 use super::source::Subject;
 use super::tally::Tally;
+use super::witness::{State, Witness, same_globals, same_heap};
 
 /// Deliveries to each vat.
 pub(crate) const DELIVERIES: usize = 6;
@@ -48,9 +44,9 @@ pub(crate) fn live(host: &Host, subject: &Subject, tally: &mut Tally) -> Result<
         }
     };
     let module = host.module(&subject.wasm).context("an accepted module cannot be compiled")?;
-    let installed = Interpreter::birth(&subject.wasm, Version::Installed);
+    let installed = Witness::birth(&subject.wasm, Version::Installed);
     let version = if host.loss() == Loss::Init { Version::Uninitialised } else { Version::Rewritten };
-    let rewritten = Interpreter::birth(rewritten.wasm(), version);
+    let rewritten = Witness::birth(rewritten.wasm(), version);
     let stays = match host.birth(&module) {
         Ok(stays) => stays,
         Err(Error::Refused(refusal @ Refusal::Birth(_))) => {
@@ -103,8 +99,8 @@ struct Family<'a> {
     born: Globals,
     stays: VatInstance,
     captured: VatInstance,
-    installed: Interpreter,
-    rewritten: Interpreter,
+    installed: Witness,
+    rewritten: Witness,
     /// What `restored` is restored from; and before the last delivery that did not fault.
     state: HeapState,
     state_before: HeapState,
@@ -121,8 +117,8 @@ impl<'a> Family<'a> {
         subject: &'a Subject,
         module: &'a VatModule,
         mut stays: VatInstance,
-        installed: Interpreter,
-        rewritten: Interpreter,
+        installed: Witness,
+        rewritten: Witness,
     ) -> Result<Family<'a>> {
         let born = stays.globals();
         let mut captured = host.birth(module)?;
@@ -147,10 +143,10 @@ impl<'a> Family<'a> {
 
     fn live(mut self, tally: &mut Tally) -> Result<()> {
         tally.captures += 2;
-        self.agree("after birth")?;
+        self.agree("after birth", tally)?;
         for n in 0..DELIVERIES {
             self.deliver(n, tally).with_context(|| format!("delivery {n}"))?;
-            self.agree(&format!("after delivery {n}"))?;
+            self.agree(&format!("after delivery {n}"), tally)?;
         }
         let last = self.host.restore(self.module, &self.other_state)?;
         same_heap(self.stays.heap(), last.heap(), "restored from the last capture")?;
@@ -170,7 +166,9 @@ impl<'a> Family<'a> {
             ensure!(answers == other_answers, "{who}: {other_answers:?}, and not {answers:?}");
         }
         tally.delivered(&report);
-        self.interpret(&delivery, &report, &answers, tally)?;
+        for witness in [&mut self.installed, &mut self.rewritten] {
+            witness.deliver(&delivery, &report, &answers, tally)?;
+        }
         match report.outcome {
             Outcome::Delivered => {
                 self.state_before = self.state.clone();
@@ -206,64 +204,18 @@ impl<'a> Family<'a> {
         Ok(())
     }
 
-    /// The same in the interpreter, if it can say anything of it.
-    fn interpret(
-        &mut self,
-        delivery: &Delivery,
-        ours: &Report,
-        answers: &Answers,
-        tally: &mut Tally,
-    ) -> Result<()> {
-        let fault = ours.outcome.fault();
-        for (interpreter, what) in [(&mut self.installed, "installed"), (&mut self.rewritten, "rewritten")] {
-            let is_silent = match fault {
-                Some(VatFault::OutOfComputrons) => true,
-                Some(VatFault::StackOverflow) => what == "installed",
-                _ => false,
-            };
-            if is_silent {
-                tally.uncompared += 1;
-                continue;
-            }
-            let theirs = interpreter.deliver(delivery);
-            ensure!(
-                ours.outcome == theirs.outcome,
-                "the {what} module, interpreted: {}, and not {}",
-                theirs.outcome,
-                ours.outcome
-            );
-            ensure!(
-                ours.syscalls == theirs.syscalls,
-                "the {what} module, interpreted: {:?}",
-                theirs.syscalls
-            );
-            if fault.is_none() {
-                let log: Vec<(LogLevel, String)> = answers.log.clone();
-                ensure!(
-                    log == theirs.log,
-                    "the {what} module, interpreted, logs {:?}, and not {log:?}",
-                    theirs.log
-                );
-            }
-            tally.interpreted += 1;
-        }
-        Ok(())
-    }
-
     /// Everybody has the same state.
-    fn agree(&mut self, when: &str) -> Result<()> {
+    fn agree(&mut self, when: &str, tally: &mut Tally) -> Result<()> {
         let globals = self.stays.globals();
         let mut restored = self.host.restore(self.module, &self.state)?;
         for (instance, who) in [(&mut restored, "restored"), (&mut self.captured, "captured")] {
-            same_globals(&globals, &instance.globals(), who, when)?;
-            same_heap(self.stays.heap(), instance.heap(), &format!("{who}, {when}"))?;
+            let whose = format!("{who}, {when}");
+            same_globals(&globals, &instance.globals(), &whose)?;
+            same_heap(self.stays.heap(), instance.heap(), &whose)?;
         }
-        for (interpreter, who) in [(&self.installed, "installed"), (&self.rewritten, "rewritten")] {
-            let who = format!("the {who} module, interpreted");
-            same_globals(&globals, &interpreter.globals(), &who, when)?;
-            same_heap(self.stays.heap(), interpreter.heap(), &format!("{who}, {when}"))?;
-            let storage: &BTreeMap<_, _> = &interpreter.answers().storage;
-            ensure!(storage == &self.answers.storage, "{who}, {when}: storage {storage:?}");
+        let ours = State { heap: self.stays.heap(), globals: &globals, storage: &self.answers.storage };
+        for witness in [&mut self.installed, &mut self.rewritten] {
+            witness.agree(ours, when, tally)?;
         }
         Ok(())
     }
@@ -277,18 +229,4 @@ fn deliver(
 ) -> Result<(Report, Answers)> {
     let (report, answers) = instance.deliver(delivery, &context(n), answers.clone());
     Ok((report.context("a delivery to a generated vat is an error of the host")?, answers))
-}
-
-fn same_globals(ours: &Globals, theirs: &Globals, who: &str, when: &str) -> Result<()> {
-    ensure!(ours == theirs, "{who}, {when}: globals {theirs:?}, and not {ours:?}");
-    Ok(())
-}
-
-fn same_heap(ours: &[u8], theirs: &[u8], who: &str) -> Result<()> {
-    ensure!(ours.len() == theirs.len(), "{who}: {} bytes of heap, and not {}", theirs.len(), ours.len());
-    if ours != theirs {
-        let at = ours.iter().zip(theirs).position(|(a, b)| a != b).unwrap_or_default();
-        bail!("{who}: byte {at:#x} of the heap is {:#x}, and not {:#x}", theirs[at], ours[at]);
-    }
-    Ok(())
 }

@@ -12,7 +12,8 @@
 //! function of the bytes, and refuses its own output.
 //!
 //! `PROVE_MODULES` says how many, `PROVE_SEED` which is the first. A seed that fails is printed with the command that runs
-//! it again, and its module is left in Cargo's directory for tests.
+//! it again, and its module is left in Cargo's directory for tests. Should the process die, the seeds that were under way are there, in
+//! `generated-underway-*`.
 
 mod answers;
 mod dispatcher;
@@ -20,15 +21,18 @@ mod enough;
 mod host;
 mod hosted;
 mod interpreter;
+mod judge;
 mod kinds;
 mod life;
 mod pieces;
 mod repairs;
 mod source;
+mod spared;
 mod tally;
-mod unfused;
 mod vat;
+mod witness;
 
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -92,11 +96,16 @@ impl Hosts {
 fn run(seeds: Range<u64>, step: usize, loss: Loss) -> Result<Tally, Failure> {
     let mut tally = Tally::default();
     let mut hosts = Hosts::new(loss);
+    let underway = files().join(format!("generated-underway-{}", seeds.start % step as u64));
     for (n, seed) in (1..).zip(seeds.step_by(step)) {
+        std::fs::write(&underway, format!("{seed}\n")).expect("a file for the seed");
         hosts.run(seed, &mut tally)?;
         if n % MODULES_PER_STORE == 0 {
             hosts = Hosts::new(loss);
         }
+    }
+    if let Err(error) = std::fs::remove_file(&underway) {
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}"); // There was no seed for this thread.
     }
     Ok(tally)
 }
@@ -122,10 +131,15 @@ fn run_all(seeds: &Range<u64>, loss: Loss) -> Result<Tally, Failure> {
     Ok(total)
 }
 
+/// Where modules are left that failed, and the seeds that are under way.
+fn files() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+}
+
 /// What to say of a seed that failed; its module is left in a file.
 fn report(failure: &Failure) -> String {
     let Failure { seed, why } = failure;
-    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("generated-{seed}.wasm"));
+    let file = files().join(format!("generated-{seed}.wasm"));
     let written = std::fs::write(&file, Subject::new(*seed).wasm);
     let file =
         written.map_or_else(|error| format!("cannot be written: {error}"), |()| file.display().to_string());

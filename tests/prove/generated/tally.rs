@@ -29,6 +29,8 @@ pub(crate) struct Tally {
     /// Deliveries compared with an interpreted one; deliveries that could not be.
     pub(crate) interpreted: u64,
     pub(crate) uncompared: u64,
+    /// Modules, installed or rewritten, that the interpreter got wrong, by the judge's word.
+    pub(crate) misread: u64,
     /// Vats that also lived in a warehouse.
     pub(crate) hosted: u64,
 }
@@ -106,6 +108,7 @@ impl Tally {
         self.restores += other.restores;
         self.interpreted += other.interpreted;
         self.uncompared += other.uncompared;
+        self.misread += other.misread;
         self.hosted += other.hosted;
     }
 
@@ -181,6 +184,11 @@ impl fmt::Display for Tally {
             "captures     {}, restores {}, in a warehouse {}",
             self.captures, self.restores, self.hosted
         )?;
-        write!(f, "interpreted  {} deliveries compared, {} could not be", self.interpreted, self.uncompared)
+        let (compared, others) = (self.interpreted, self.uncompared);
+        let misread = self.misread;
+        write!(
+            f,
+            "interpreted  {compared} deliveries compared, {others} could not be, {misread} modules misread by it"
+        )
     }
 }
