@@ -10,7 +10,7 @@ use vat_image::{Check, PageStore, StoreOptions, best_tracker};
 /// Computrons that each delivery may use.
 pub(crate) const COMPUTRONS_MAX: u64 = 1_000_000;
 const CONTEXT: CrankContext = CrankContext { time_ns: 1, seed: [7; 32], computrons_max: COMPUTRONS_MAX };
-pub(crate) const PAGES_MAX: u32 = 64;
+const PAGES_MAX: u32 = 64;
 
 /// Answers every syscall with nothing.
 struct Silent;

@@ -1,11 +1,10 @@
-//! What the engine does to make an instance: tables and initial values that it cannot lay out in advance are code to it, which is
-//! metered and can trap. None of that may be the host's error, nor cost a vat anything. And birth, which all vats of a module share,
-//! may not depend on one vat's limit.
+//! What happens before anything is delivered: initial values and segments that the engine lays out by code cost a vat nothing, and
+//! birth, which all vats of a module share, depends on no vat's limit. What tables then hold is for `segments`.
 
 use vat_abi::{Outcome, VatFault};
-use vat_engine::{Engine, EngineConfig, Error, Refusal, VatInstance};
+use vat_engine::Error;
 
-use crate::bench::{Bench, PAGES_MAX, deliver};
+use crate::bench::{Bench, deliver};
 
 /// Each makes the engine run code of its own before anything of the module's runs.
 const LAID_OUT_BY_CODE: [&str; 4] = [
@@ -34,19 +33,6 @@ fn what_an_engine_lays_out_by_code_costs_a_vat_nothing() {
             assert_eq!(report.outcome, Outcome::Delivered, "{declarations}");
             assert_eq!(report.computrons, plain.computrons, "{declarations}");
         }
-    }
-}
-
-#[test]
-fn elements_beyond_their_table_are_refused_as_birth() {
-    let engine = Engine::new(EngineConfig::default()).unwrap();
-    let wasm = wat::parse_str(vat("(table 1 funcref) (elem (i32.const 1) func $f)")).unwrap();
-    let module = engine.module(&wasm).unwrap();
-    match VatInstance::birth(&engine, &module, PAGES_MAX) {
-        Err(Error::Refused(Refusal::Birth(why))) => {
-            assert_eq!(why, "trap: out of bounds table access");
-        }
-        other => panic!("{other:?}"),
     }
 }
 
