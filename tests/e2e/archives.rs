@@ -12,7 +12,7 @@ use vat_warehouse::archive::{
     ArchiveError, ExportOptions, ImportOptions, Imported, Retention, SnapshotChoice, Source, Target, import,
 };
 use vat_warehouse::attest::SigningKey;
-use vat_warehouse::{Report, VatOptions, Warehouse, WarehouseConfig};
+use vat_warehouse::{Report, SpanContent, VatOptions, Warehouse, WarehouseConfig};
 
 use crate::scenario::{Listener, message, vat};
 
@@ -90,6 +90,60 @@ fn names(archive: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+#[test]
+fn an_open_span_that_an_archive_lacks_is_closed_so_that_what_comes_after_it_is_there() {
+    for lacks in [false, true] {
+        let (home, away) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (archive, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let warehouse = host(home.path());
+        warehouse.evict(&vat()).unwrap();
+        warehouse.checkpoint().unwrap(); // The newest snapshot is now at the end of the open span.
+        export(&warehouse, archive.path(), Retention::Operational, SnapshotChoice::Newest).unwrap();
+        let last = |m: &mut Value| m["vats"][0]["spans"].as_array().unwrap().len() - 1;
+        edit(archive.path(), |m| {
+            let last = last(m);
+            assert!(!m["vats"][0]["spans"][last]["artifact"].is_null(), "the open span goes along whole");
+            if lacks {
+                let artifact = m["vats"][0]["spans"][last]["artifact"].take();
+                let file = archive.path().join("artifacts").join(artifact["name"].as_str().unwrap());
+                std::fs::remove_file(file).unwrap();
+            }
+        });
+        let data = away.path().join("data");
+        bring(archive.path(), &data, &trusting()).unwrap();
+        let there = Warehouse::open(&data, config()).unwrap();
+        assert_same_future(&warehouse, &there);
+        there.evict(&vat()).unwrap();
+        there.commit().unwrap();
+        let spans = there.storage().spans(there.vat(&vat()).unwrap().id).unwrap();
+        assert_ne!(spans.last().unwrap().content, SpanContent::Pruned, "{spans:?}");
+        export(&there, again.path(), Retention::Operational, SnapshotChoice::Newest).unwrap();
+    }
+}
+
+#[test]
+fn a_host_that_prunes_can_still_sign_and_hand_over_what_it_has() {
+    let (home, away, archive) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let full = host(home.path());
+    let claim = full.claim(&vat()).unwrap();
+    drop(full);
+    let lean = WarehouseConfig { retention: Some(Retention::Operational), ..config() };
+    let warehouse = Warehouse::open(home.path(), lean).unwrap();
+    assert!(warehouse.prune(&vat()).unwrap() > 0);
+    warehouse.commit().unwrap();
+    assert_eq!(warehouse.claim(&vat()).unwrap(), claim, "the same statement as before");
+    let fork = "fork".parse().unwrap();
+    warehouse.fork(&vat(), &fork).unwrap();
+    assert_eq!(warehouse.claim(&fork).unwrap().transcript, claim.transcript, "a fork has the same past");
+    warehouse.checkpoint().unwrap();
+    export(&warehouse, archive.path(), Retention::Operational, SnapshotChoice::Newest).unwrap();
+    bring(archive.path(), &away.path().join("data"), &trusting()).unwrap();
+    let there = Warehouse::open(&away.path().join("data"), config()).unwrap();
+    assert_eq!(there.claim(&vat()).unwrap(), claim);
+    assert_same_future(&warehouse, &there);
 }
 
 /// Continues both with the same deliveries.

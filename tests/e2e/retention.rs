@@ -65,6 +65,8 @@ fn a_host_that_prunes_is_as_one_that_keeps_everything() {
     deliver(&warehouse, DELIVERIES);
     deliver(&archive, DELIVERIES);
     assert_eq!(root(&warehouse), root(&archive));
+    let scrubbed = warehouse.scrub(|_, _| {}).unwrap();
+    assert!(scrubbed.is_clean(), "what is gone on purpose is not damaged: {scrubbed:?}");
 
     let error = warehouse.verify(&vat()).unwrap_err();
     assert!(matches!(&error, Error::Storage(vat_storage::Error::Pruned { .. })), "{error}");

@@ -28,6 +28,18 @@ pub enum Canary {
     CommitsWhenEvicting,
     /// A vat goes on with the heap that a faulted delivery left.
     KeepsAFaultedHeap,
+    /// An upgrade leaves the old instance in place.
+    KeepsTheOldCode,
+    /// A conversion that was interrupted says that it got one delivery further.
+    ConvertsToTheWrongPosition,
+    /// An import forgets the entries of the last span but those that it replays.
+    SkipsTheLastSpan,
+    /// A host that is to keep the current incarnation prunes as one that need not.
+    PrunesTooMuch,
+    /// A moment begins with the newest state, whenever that was.
+    LooksBackFromLater,
+    /// A vat that is quarantined takes deliveries.
+    ServesTheQuarantined,
 }
 
 impl Inner {

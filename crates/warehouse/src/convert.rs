@@ -24,6 +24,7 @@ use std::thread::JoinHandle;
 
 use vat_storage::{Position, VatId, VatRow, VatStatus};
 
+use crate::canary::Canary;
 use crate::error::Error;
 use crate::name::VatName;
 use crate::page_in::{PagedIn, Step, decode_entry, kept_options};
@@ -367,6 +368,9 @@ impl Inner {
             PagedIn::Whole(resident) => (Converted::Current, resident),
             PagedIn::Until(resident) => (Converted::Interrupted, resident),
         };
+        if converted == Converted::Interrupted && self.has(Canary::ConvertsToTheWrongPosition) {
+            resident.next += 1;
+        }
         if resident.captured != resident.next {
             self.capture(vat, &mut resident)?;
         }

@@ -82,12 +82,14 @@ impl Warehouse {
             }
             let newest = inner.snapshots.newest(vat).expect("just captured, under the vat's lock");
             let kept = resident.kept.forked(new, resident.next);
+            let steps = inner.steps();
             let fork =
                 inner.storage.fork_vat(vat, new.as_str(), &kept.encode()).map_err(|error| match error {
                     vat_storage::Error::Duplicate { .. } => Error::DuplicateVat(new.clone()),
                     other => other.into(),
                 })?;
             inherit_anchor(&inner.storage, vat, fork)?;
+            drop(steps);
             inner.snapshots.save(fork, newest);
             Ok(resident.next)
         })

@@ -14,6 +14,7 @@
 use vat_storage::{Compressed, Retention, VatId};
 
 use crate::anchor::keep_anchor_for;
+use crate::canary::Canary;
 use crate::error::Error;
 use crate::name::VatName;
 use crate::warehouse::{Inner, Warehouse};
@@ -57,10 +58,16 @@ impl Warehouse {
     /// [`Error::UnknownVat`]; if the level keeps everything, or the store fails.
     pub fn prune(&self, name: &VatName) -> Result<u64, Error> {
         let row = self.vat(name)?;
-        keep_anchor_for(&self.inner.storage, row.id, self.inner.retention)?;
         let mut rows = 0;
         loop {
-            let step = self.inner.storage.prune(row.id, self.inner.retention, PRUNE_ROWS_PER_STEP)?;
+            let steps = self.inner.steps();
+            keep_anchor_for(&self.inner.storage, row.id, self.inner.retention)?;
+            let level = match self.inner.has(Canary::PrunesTooMuch) {
+                true => Retention::Operational,
+                false => self.inner.retention,
+            };
+            let step = self.inner.storage.prune(row.id, level, PRUNE_ROWS_PER_STEP)?;
+            drop(steps);
             rows += step.rows as u64;
             if step.done {
                 return Ok(rows);

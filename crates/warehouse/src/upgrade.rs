@@ -20,6 +20,7 @@ use vat_abi::{CapData, Delivery, Outcome, TranscriptEntry};
 use vat_engine::{SyscallHandler, VatInstance};
 use vat_storage::{CrankRecord, ModuleHash, VatRow};
 
+use crate::canary::Canary;
 use crate::error::Error;
 use crate::lease::Report;
 use crate::name::VatName;
@@ -156,11 +157,14 @@ impl Inner {
     }
 
     /// Puts the new incarnation where the old one was, or would have been.
-    fn replace(&self, cell: &mut Option<Resident>, vat: vat_storage::VatId, resident: Resident) {
+    fn replace(&self, cell: &mut Option<Resident>, vat: vat_storage::VatId, mut resident: Resident) {
         // States of the old code are of no use, and must not be taken for a base of the new heap.
         self.snapshots.forget(vat);
-        if cell.take().is_some() {
+        if let Some(old) = cell.take() {
             self.residency.left(vat);
+            if self.has(Canary::KeepsTheOldCode) {
+                resident.instance = old.instance;
+            }
         }
         self.residency.reserve();
         let bytes = self.measure(Some(&resident));

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use vat_image::HeapRoot;
-use vat_storage::{ModuleHash, Position, SpanHash, Storage, VatRow, VatStatus};
+use vat_storage::{ModuleHash, Position, SpanHash, SpanState, Storage, VatRow, VatStatus};
 
 use super::container::Writer;
 use super::lineage::{PastSpan, hash_of, past};
@@ -20,7 +20,7 @@ use super::manifest::{
 };
 use super::{ArchiveError, Retention, heap_file};
 use crate::anchor::transcript_hash;
-use crate::attest::{Claim, SigningKey, hex};
+use crate::attest::{Claim, SigningKey, TranscriptHash, hex};
 use crate::error::Error;
 use crate::name::VatName;
 use crate::page_in::kept_options;
@@ -236,7 +236,9 @@ impl Export<'_, '_> {
     }
 
     fn span(&mut self, row: &VatRow, span: &PastSpan, needed: u64) -> Result<SpanRecord, ArchiveError> {
-        let is_wanted = span.start < span.end && span.end > needed;
+        // The open span goes along whole: what comes after it is recorded in the same span, which has one hash.
+        let is_needed = span.end > needed || span.state == SpanState::Open;
+        let is_wanted = span.start < span.end && is_needed;
         let whole = match is_wanted && self.options.retention == Retention::Debug {
             true => hash_of(self.view, row.id, span.start, span.end).ok(),
             false => None,
@@ -352,16 +354,7 @@ impl Export<'_, '_> {
         let statement = match signer.zip(transcript) {
             None => None,
             Some((key, transcript)) => {
-                let claim = Claim {
-                    vat: name.parse().map_err(|_| Error::UnknownVat(name.clone()))?,
-                    incarnation: saved.incarnation,
-                    position,
-                    transcript,
-                    root: root.0,
-                    module: row.module.0,
-                    rules: kept_options(row)?.rules,
-                };
-                let text = claim.sign(key).to_string();
+                let text = self.claim(row, saved, root, transcript)?.sign(key).to_string();
                 Some(self.writer.artifact(&statement_name(name, position), |out| out.put(text.as_bytes()))?)
             }
         };
@@ -372,6 +365,24 @@ impl Export<'_, '_> {
             root: hex(&root.0),
             artifact,
             statement,
+        })
+    }
+
+    fn claim(
+        &self,
+        row: &VatRow,
+        saved: &Saved,
+        root: HeapRoot,
+        transcript: TranscriptHash,
+    ) -> Result<Claim, Error> {
+        Ok(Claim {
+            vat: row.name.parse().map_err(|_| Error::UnknownVat(row.name.clone()))?,
+            incarnation: saved.incarnation,
+            position: saved.position,
+            transcript,
+            root: root.0,
+            module: row.module.0,
+            rules: kept_options(row)?.rules,
         })
     }
 
