@@ -35,7 +35,7 @@ const PAGE_BYTES: usize = 4096;
 
 /// A step of the story; numbers choose among the vats that there are.
 #[derive(Debug, Clone, Copy)]
-enum Step {
+pub(crate) enum Step {
     Create,
     Deliver(usize, u32),
     Evict(usize),
@@ -44,6 +44,9 @@ enum Step {
     Compact,
     Fork(usize),
     Terminate(usize),
+    Upgrade(usize),
+    UpgradeInVain(usize),
+    Convert(usize),
     Commit,
     Checkpoint,
     Restart,
@@ -52,7 +55,7 @@ enum Step {
 use Step::*;
 
 /// Everything that touches the disk, with work that is committed and work that is not around it.
-const STORY: &[Step] = &[
+pub(crate) const STORY: &[Step] = &[
     Create,
     Create,
     Deliver(0, 3),
@@ -86,17 +89,22 @@ const STORY: &[Step] = &[
     Evict(1),
     Compact,
     Checkpoint,
+    Upgrade(0),
     Fork(1),
+    Convert(0),
     Deliver(2, 2),
     Merge(2),
     Commit,
     Deliver(0, 3),
+    UpgradeInVain(1),
     Compact,
+    Upgrade(1),
     Checkpoint,
     Deliver(1, 2),
+    Convert(2),
 ];
 
-fn tell(world: &mut World, step: Step) -> Result<()> {
+pub(crate) fn tell(world: &mut World, step: Step) -> Result<()> {
     let named = |world: &World, nth: usize| world.vats.keys().nth(nth % world.vats.len().max(1)).cloned();
     match step {
         Create => return world.create(),
@@ -106,7 +114,15 @@ fn tell(world: &mut World, step: Step) -> Result<()> {
         Restart => return world.restart(),
         _ => {}
     }
-    let (Deliver(nth, _) | Evict(nth) | Snapshot(nth) | Merge(nth) | Fork(nth) | Terminate(nth)) = step
+    let (Deliver(nth, _)
+    | Evict(nth)
+    | Snapshot(nth)
+    | Merge(nth)
+    | Fork(nth)
+    | Terminate(nth)
+    | Upgrade(nth)
+    | UpgradeInVain(nth)
+    | Convert(nth)) = step
     else {
         unreachable!("the others were told")
     };
@@ -120,6 +136,9 @@ fn tell(world: &mut World, step: Step) -> Result<()> {
         Snapshot(_) => world.disturb(|host| host.provide_blocking(&name)?.snapshot()),
         Merge(_) => world.disturb(|host| host.evict(&name).and_then(|()| host.merge(&name))),
         Fork(_) => world.fork(&name),
+        Upgrade(_) => world.upgrade(&name),
+        UpgradeInVain(_) => world.upgrade_in_vain(&name),
+        Convert(_) => world.disturb(|host| host.convert(&name).map(drop)),
         _ => world.terminate(&name),
     }
 }

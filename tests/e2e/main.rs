@@ -21,6 +21,7 @@ mod retention;
 mod scenario;
 mod simulation;
 mod steady;
+mod store_faults;
 mod swingset;
 mod tidy;
 mod travel;

@@ -1,5 +1,6 @@
 //! A scenario: a module, what is delivered to a vat of it, and how that is run.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
 
@@ -95,6 +96,35 @@ pub(crate) struct State {
     pub(crate) storage: Vec<(String, String)>,
 }
 
+impl Digest {
+    /// Of a heap's bytes, and the rest as it is.
+    pub(crate) fn new(heap: &[u8], globals: Globals, storage: Vec<(String, String)>) -> Digest {
+        Digest { heap_bytes: heap.len(), heap: blake3::hash(heap), globals, storage }
+    }
+
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        self.heap_bytes as u64
+    }
+
+    pub(crate) fn is_same_heap(&self, other: &Digest) -> bool {
+        (self.heap_bytes, self.heap) == (other.heap_bytes, other.heap)
+    }
+
+    /// How many globals are not the same.
+    pub(crate) fn globals_that_differ(&self, other: &Digest) -> usize {
+        let (a, b) = (self.globals.values(), other.globals.values());
+        (0..a.len().max(b.len())).filter(|index| a.get(*index) != b.get(*index)).count()
+    }
+
+    /// How many keys of vat storage are not there in one, or have another value.
+    pub(crate) fn keys_that_differ(&self, other: &Digest) -> usize {
+        let pairs = |digest: &Digest| digest.storage.iter().cloned().collect::<BTreeSet<_>>();
+        let (a, b) = (pairs(self), pairs(other));
+        let keys: BTreeSet<&String> = a.symmetric_difference(&b).map(|(key, _)| key).collect();
+        keys.len()
+    }
+}
+
 impl State {
     /// Brings the vat into memory, and looks at all of it.
     pub(crate) fn of(warehouse: &Warehouse, name: &VatName) -> Result<State, vat_warehouse::Error> {
@@ -116,7 +146,7 @@ impl State {
     /// The same with a hash for the heap, to keep for every position.
     pub(crate) fn digest(self) -> Digest {
         let State { heap, globals, storage } = self;
-        Digest { heap_bytes: heap.len(), heap: blake3::hash(&heap), globals, storage }
+        Digest::new(&heap, globals, storage)
     }
 }
 

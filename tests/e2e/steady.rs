@@ -53,9 +53,22 @@ impl Kind {
     }
 }
 
+/// The module whose every delivery faults, its start included.
+pub(crate) const REFUSING: &str = "refusing";
+
+/// Its text: all changes are made that can be, and then it faults.
+fn refusing_state() -> String {
+    let long = "(i32.gt_u (local.get $len) (i32.const 500))";
+    let text = faulting_state();
+    assert!(text.contains(long), "what makes it fault is no longer there");
+    text.replace(long, "(i32.const 1)")
+}
+
 /// Installs all modules.
 pub(crate) fn install(warehouse: &Warehouse) -> Result<(), Error> {
-    Kind::ALL.iter().try_for_each(|kind| warehouse.install(kind.module(), &kind.wasm()).map(drop))
+    Kind::ALL.iter().try_for_each(|kind| warehouse.install(kind.module(), &kind.wasm()).map(drop))?;
+    let refusing = wat::parse_str(refusing_state()).expect("the tests' own modules are well formed");
+    warehouse.install(REFUSING, &refusing).map(drop)
 }
 
 /// Where the tests' compiled code is kept from one warehouse to the next.
@@ -69,11 +82,13 @@ pub(crate) struct Script {
     kind: Kind,
     /// Each from a position on.
     seeds: Vec<(u64, u64)>,
+    /// Where its code is replaced, and by what.
+    upgrades: Vec<(u64, Kind)>,
 }
 
 impl Script {
     pub(crate) fn new(kind: Kind, seed: u64) -> Script {
-        Script { kind, seeds: vec![(0, seed)] }
+        Script { kind, seeds: vec![(0, seed)], upgrades: Vec::new() }
     }
 
     /// That of a fork made at `position`.
@@ -81,6 +96,37 @@ impl Script {
         let mut forked = self.clone();
         forked.seeds.push((position, seed));
         forked
+    }
+
+    /// The same up to `position`, where new code starts.
+    pub(crate) fn upgraded(&self, position: u64, kind: Kind) -> Script {
+        let mut upgraded = self.clone();
+        upgraded.upgrades.push((position, kind));
+        upgraded
+    }
+
+    /// Whether its vat began as a copy of another.
+    pub(crate) fn is_fork(&self) -> bool {
+        self.seeds.len() > 1
+    }
+
+    /// Where the newest code starts.
+    pub(crate) fn incarnation_start(&self) -> u64 {
+        self.upgrades.last().map_or(0, |(position, _)| *position)
+    }
+
+    /// Whether new code starts there.
+    pub(crate) fn is_upgrade(&self, position: u64) -> bool {
+        self.successor(position).is_some()
+    }
+
+    fn successor(&self, position: u64) -> Option<Kind> {
+        self.upgrades.iter().find(|(at, _)| *at == position).map(|(_, kind)| *kind)
+    }
+
+    /// What is delivered at a position where no code starts, and when.
+    pub(crate) fn said(&self, position: u64) -> (Delivery, u64) {
+        (self.delivery(position), Self::time(position))
     }
 
     /// What is delivered at a position; not 0, which is the start.
@@ -105,11 +151,15 @@ impl Script {
         position: u64,
     ) -> Result<Observed, Error> {
         let time = Self::time(position);
+        let start = CapData::undefined();
         let (report, _) = match position {
             0 => {
                 let module = self.kind.module();
-                let start = CapData::undefined();
                 warehouse.create(name, module, VatOptions::default(), start, time, Listener::default())
+            }
+            _ if self.is_upgrade(position) => {
+                let kind = self.successor(position).expect("just asked");
+                warehouse.upgrade(name, kind.module(), start, time, Listener::default())
             }
             _ => {
                 let delivery = self.delivery(position);

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   seed ──► World (a warehouse, a disk that fails) ──► create deliver burst evict snapshot merge compact fork terminate
-//!                       │                               commit restart crash damage …
+//!                       │                               commit restart crash damage upgrade convert prune
+//!                       │                               move (export, import) look back quarantine …
 //!                       └─ compared at every step with ─► Steady (the host that never stops)
 //! ```
 //!
@@ -12,7 +13,16 @@
 //! The canaries show that this finds bugs: each is a bug that the warehouse is told to have, and must be found within
 //! [`CANARY_RUNS`] seeds.
 
+mod burst;
+mod change;
+mod conversion;
 mod disk;
+mod hosting;
+mod moving;
+mod past;
+mod power;
+mod store_disk;
+mod summary;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +31,9 @@ use anyhow::{Context as _, Result, anyhow};
 use vat_warehouse::{Canary, Warehouse};
 
 pub(crate) use self::disk::log;
-pub(crate) use self::world::{Summary, World};
+pub(crate) use self::store_disk::{StoreDisk, StoreFailure};
+pub(crate) use self::summary::Summary;
+pub(crate) use self::world::World;
 
 /// Seeds tried where nobody says how many.
 const RUNS: u64 = 60;
@@ -52,7 +64,7 @@ pub(crate) fn run(seed: u64, canary: Option<Canary>) -> Result<Summary> {
 /// One thing that happens, and what it is called in a report.
 fn step(world: &mut World) -> Result<()> {
     let Some(name) = world.some_vat() else { return world.create() };
-    let (what, done) = match world.random.below(100) {
+    let (what, done) = match world.random.below(135) {
         0..42 => ("deliver", world.deliver(&name)),
         42..47 => ("create", world.create()),
         47..55 => ("evict", world.disturb(|host| host.evict(&name))),
@@ -69,7 +81,18 @@ fn step(world: &mut World) -> Result<()> {
         91..93 => ("restart", world.restart()),
         93..96 => ("crash", world.crash()),
         96..99 => ("check", world.check(&name)),
-        _ => ("damage", world.damage()),
+        99 => ("damage", world.damage()),
+        100..105 => ("upgrade", world.upgrade(&name)),
+        105..107 => ("upgrade in vain", world.upgrade_in_vain(&name)),
+        107..110 => ("convert at rest", world.disturb(|host| host.convert(&name).map(drop))),
+        110..114 => ("convert", world.convert()),
+        114..118 => ("prune", world.prune(&name)),
+        118..119 => ("compress", world.disturb(|host| host.compress_transcripts().map(drop))),
+        119..121 => ("move", world.move_away()),
+        121..127 => ("look at", world.look_at(&name)),
+        127..129 => ("contrast", world.contrast(&name)),
+        129..131 => ("quarantine", world.quarantine(&name)),
+        _ => ("hint", world.hint(&name)),
     };
     world.did(what, &name);
     done
@@ -93,7 +116,15 @@ fn any_seed_is_like_never_stopping() {
         total.add(summary);
     }
     eprintln!("{runs} seeds from {first}: {total:?}");
-    assert!(runs < RUNS || total.crashes > 0 && total.faults > 0 && total.replayed > 0, "{total:?}");
+    let is_all_tried = total.crashes > 0
+        && total.faults > 0
+        && total.replayed > 0
+        && total.upgrades > 0
+        && total.moments > 0
+        && total.converted > 0
+        && total.pruned > 0
+        && total.moves > 0;
+    assert!(runs < RUNS || is_all_tried, "{total:?}");
 }
 
 /// The canary is found.
@@ -122,6 +153,36 @@ fn finds_a_pointer_that_is_durable_before_its_pages() {
 #[test]
 fn finds_an_eviction_that_commits_what_the_caller_did_not() {
     finds(Canary::CommitsWhenEvicting);
+}
+
+#[test]
+fn finds_an_upgrade_that_keeps_the_old_code() {
+    finds(Canary::KeepsTheOldCode);
+}
+
+#[test]
+fn finds_a_conversion_that_marks_a_snapshot_with_the_wrong_position() {
+    finds(Canary::ConvertsToTheWrongPosition);
+}
+
+#[test]
+fn finds_an_import_that_skips_the_last_span() {
+    finds(Canary::SkipsTheLastSpan);
+}
+
+#[test]
+fn finds_a_host_that_prunes_too_much() {
+    finds(Canary::PrunesTooMuch);
+}
+
+#[test]
+fn finds_a_look_back_from_a_later_state() {
+    finds(Canary::LooksBackFromLater);
+}
+
+#[test]
+fn finds_a_quarantined_vat_that_takes_deliveries() {
+    finds(Canary::ServesTheQuarantined);
 }
 
 #[test]

@@ -5,28 +5,31 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs;
-use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 use vat_image::fault::{Failure, FaultyDisk};
-use vat_warehouse::{
-    Canary, Disk, Error, RestoreMethod, Tracking, VatName, VatStatus, Warehouse, WarehouseConfig,
-};
+use vat_warehouse::{Canary, Error, Retention, SpanContent, VatName, Warehouse};
 
 use super::disk::{DurableLog, disk, lose_power};
-use crate::scenario::{Observed, State};
-use crate::steady::{Kind, Random, Script, Steady, code_cache, install};
+use super::power::is_clear;
+use super::store_disk::{StoreDisk, StoreFailure};
+use super::summary::Summary;
+use crate::scenario::State;
+use crate::steady::{Kind, Random, Script, Steady, install};
 
 /// Vats alive at the same time.
 const VATS_MAX: usize = 6;
 
 /// Steps told in a report.
 const TRAIL: usize = 30;
+
+/// What hosts keep of transcripts, at least.
+const FLOORS: [Retention; 5] =
+    [Retention::Debug, Retention::Archival, Retention::Archival, Retention::Replay, Retention::Operational];
 
 /// A vat as its correspondent knows it.
 #[derive(Debug, Clone)]
@@ -38,56 +41,47 @@ pub(crate) struct Vat {
 
 /// Whether the host is run anew in each life, on disks that fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Luck {
+pub(super) enum Luck {
     Bad,
     Good,
 }
 
 /// A vat as a crash must leave it.
 #[derive(Debug, Clone)]
-struct Durable {
-    vat: Vat,
+pub(super) struct Durable {
+    pub(super) vat: Vat,
     /// Fewest deliveries that it may have then; more than that only if threads committed while others delivered.
-    at_least: u64,
-}
-
-/// What a simulation did.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Summary {
-    pub(crate) deliveries: u64,
-    pub(crate) crashes: u64,
-    /// Faults of the disk that were met.
-    pub(crate) faults: u64,
-    pub(crate) evictions: u64,
-    pub(crate) replayed: u64,
-}
-
-impl Summary {
-    pub(super) fn add(&mut self, other: Summary) {
-        self.deliveries += other.deliveries;
-        self.crashes += other.crashes;
-        self.faults += other.faults;
-        self.evictions += other.evictions;
-        self.replayed += other.replayed;
-    }
+    pub(super) at_least: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct World {
     pub(super) random: Random,
-    steady: Rc<RefCell<Steady>>,
-    dir: TempDir,
-    luck: Luck,
-    canary: Option<Canary>,
-    warehouse: Option<Warehouse>,
-    disk: Arc<FaultyDisk>,
+    pub(super) steady: Rc<RefCell<Steady>>,
+    pub(super) home: TempDir,
+    /// The data directory: an import makes another one.
+    pub(super) dir: PathBuf,
+    pub(super) luck: Luck,
+    pub(super) canary: Option<Canary>,
+    pub(super) warehouse: Option<Warehouse>,
+    pub(super) disk: Arc<FaultyDisk>,
     /// The operation that fails, if one does.
-    fails_at: Option<u64>,
+    pub(super) fails_at: Option<u64>,
+    /// What fails below SQLite, if that does.
+    pub(super) store_disk: Option<Arc<StoreDisk>>,
     pub(crate) vats: BTreeMap<VatName, Vat>,
-    committed: BTreeMap<VatName, Durable>,
-    log: Option<DurableLog>,
+    pub(super) committed: BTreeMap<VatName, Durable>,
+    /// What a commit that failed would have made durable: its last sync may have failed when all was written.
+    pub(super) attempted: Option<BTreeMap<VatName, Durable>>,
+    pub(super) log: Option<DurableLog>,
     /// Whether files were damaged behind the host's back, so that it may have to fall back.
-    is_damaged: bool,
+    pub(super) is_damaged: bool,
+    /// The least that this host keeps of transcripts when the seed says so.
+    pub(super) floor: Retention,
+    /// The least that it was told to keep so far: what is below may be gone.
+    pub(super) kept: Retention,
+    /// Whether it came by archives that had not all entries: then nobody knows the hash of a whole transcript, and signs it.
+    pub(super) is_unsigned: bool,
     named: u64,
     /// What was done, for a report.
     trail: Vec<String>,
@@ -97,13 +91,18 @@ pub(crate) struct World {
 impl World {
     pub(super) fn new(seed: u64, canary: Option<Canary>) -> Result<World> {
         let steady = Rc::new(RefCell::new(Steady::new()));
-        World::begin(steady, seed, Luck::Bad, canary, (Arc::new(FaultyDisk::new()), None))
+        World::begin(steady, seed, Luck::Bad, canary, (Arc::new(FaultyDisk::new()), None), None)
     }
 
     /// A host that is always run in the same way, on a disk of which at most one operation fails.
     pub(crate) fn plain(steady: Rc<RefCell<Steady>>, failure: Option<(u64, Failure)>) -> Result<World> {
         let disk = failure.map_or_else(FaultyDisk::new, |(at, failure)| FaultyDisk::failing(at, failure));
-        World::begin(steady, 7, Luck::Good, None, (Arc::new(disk), failure.map(|(at, _)| at)))
+        World::begin(steady, 7, Luck::Good, None, (Arc::new(disk), failure.map(|(at, _)| at)), None)
+    }
+
+    /// A host that is always run in the same way, on a disk that fails below SQLite.
+    pub(crate) fn on_store_disk(steady: Rc<RefCell<Steady>>, failure: StoreFailure) -> Result<World> {
+        World::begin(steady, 7, Luck::Good, None, (Arc::new(FaultyDisk::new()), None), Some(failure))
     }
 
     fn begin(
@@ -112,41 +111,77 @@ impl World {
         luck: Luck,
         canary: Option<Canary>,
         (disk, fails_at): (Arc<FaultyDisk>, Option<u64>),
+        store: Option<StoreFailure>,
     ) -> Result<World> {
+        let home = tempfile::tempdir()?;
+        let dir = home.path().join("data");
+        let store_disk = store.map(|failure| StoreDisk::below(&dir, failure)).transpose()?;
+        let mut random = Random::new(seed);
+        let floor = match luck {
+            Luck::Good => Retention::default(),
+            Luck::Bad => random.pick(&FLOORS),
+        };
         let mut world = World {
-            random: Random::new(seed),
+            random,
             steady,
-            dir: tempfile::tempdir()?,
+            home,
+            dir,
             luck,
             canary,
             warehouse: None,
             disk,
             fails_at,
+            store_disk,
             vats: BTreeMap::new(),
             committed: BTreeMap::new(),
+            attempted: None,
             log: None,
             is_damaged: false,
+            floor,
+            kept: Retention::Debug,
+            is_unsigned: false,
             named: 0,
             trail: Vec::new(),
             summary: Summary::default(),
         };
         world.open()?;
-        let installed = install(world.warehouse()).and_then(|()| world.warehouse().commit());
-        if world.allow("install", installed)?.is_none() {
-            install(world.warehouse())?;
-            world.warehouse().commit()?;
-        }
-        world.log = Some(DurableLog::now(world.dir.path()));
+        world.install()?;
         Ok(world)
+    }
+
+    /// Installs all modules, however often the disk fails meanwhile.
+    pub(super) fn install(&mut self) -> Result<()> {
+        loop {
+            let installed = install(self.warehouse()).and_then(|()| self.warehouse().commit());
+            if self.allow("install", installed)?.is_some() {
+                self.is_committed();
+                return Ok(());
+            }
+        }
     }
 
     pub(crate) fn warehouse(&self) -> &Warehouse {
         self.warehouse.as_ref().expect("open between two steps")
     }
 
-    /// Whether the disk failed, so that errors are expected.
-    fn has_failed(&self) -> bool {
-        self.fails_at.is_some_and(|at| self.disk.operations() > at)
+    /// Whether that failed which is below SQLite.
+    fn store_has_failed(&self) -> bool {
+        self.store_disk.as_ref().is_some_and(|disk| disk.has_failed())
+    }
+
+    /// No further operation of SQLite fails.
+    pub(super) fn mend_store_disk(&mut self) {
+        self.store_disk = None;
+    }
+
+    /// Operations of SQLite so far, on a disk that counts them.
+    pub(crate) fn store_operations(&self) -> u64 {
+        self.store_disk.as_ref().map_or(0, |disk| disk.operations())
+    }
+
+    /// Whether a disk failed, so that errors are expected.
+    pub(super) fn has_failed(&self) -> bool {
+        self.fails_at.is_some_and(|at| self.disk.operations() > at) || self.store_has_failed()
     }
 
     /// An error of the host is a finding, unless the disk failed; then the host crashes.
@@ -157,6 +192,11 @@ impl World {
             Err(error @ (Error::Diverged { .. } | Error::Quarantined { .. })) => {
                 Err(error).with_context(|| what.to_owned())
             }
+            Err(error) if self.store_has_failed() => {
+                self.summary.faults += 1;
+                self.go_on_after(&error)?;
+                Ok(None)
+            }
             Err(_) if self.has_failed() => {
                 self.summary.faults += 1;
                 self.crash()?;
@@ -166,48 +206,9 @@ impl World {
         }
     }
 
-    /// How the host is run from now on.
-    fn config(&mut self, disk: Arc<dyn Disk>) -> WarehouseConfig {
-        if self.luck == Luck::Good {
-            return WarehouseConfig {
-                resident_max: NonZeroUsize::new(2).expect("not zero"),
-                snapshot_interval: 3,
-                check_one_in: 1,
-                segment_bytes: 128 << 10,
-                code_cache: Some(code_cache()),
-                disk,
-                ..WarehouseConfig::default()
-            };
-        }
-        let random = &mut self.random;
-        let count = |random: &mut Random, below| {
-            NonZeroUsize::new(1 + usize::try_from(random.below(below)).unwrap()).unwrap()
-        };
-        WarehouseConfig {
-            resident_max: count(random, 4),
-            resident_bytes_max: random.pick(&[None, None, Some(200_000)]),
-            page_ins_max: count(random, 3),
-            snapshot_interval: random.pick(&[1, 3, 7, 1_000]),
-            recent_states_max: count(random, 8),
-            check_one_in: random.pick(&[0, 1, 4]),
-            segment_bytes: random.pick(&[64 << 10, 512 << 10, 256 << 20]),
-            restore: random.pick(&[RestoreMethod::Map, RestoreMethod::Map, RestoreMethod::Copy]),
-            tracking: random.pick(&[Tracking::Best, Tracking::Pagemap, Tracking::Compare]),
-            code_cache: Some(code_cache()),
-            disk,
-            canary: self.canary,
-            ..WarehouseConfig::default()
-        }
-    }
-
-    fn open_with(&mut self, disk: Arc<FaultyDisk>) -> Result<Warehouse, Error> {
+    pub(super) fn open_with(&mut self, disk: Arc<FaultyDisk>) -> Result<Warehouse, Error> {
         let config = self.config(disk);
-        Warehouse::open(self.dir.path(), config)
-    }
-
-    /// The machine stops where the disk did: at once.
-    pub(crate) fn crash_if_stopped(&mut self) -> Result<()> {
-        if self.has_failed() && self.luck == Luck::Good { self.crash() } else { Ok(()) }
+        Warehouse::open(&self.dir, config)
     }
 
     /// Operations of the disk so far.
@@ -217,7 +218,7 @@ impl World {
 
     /// Where the host keeps everything.
     pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     /// The vats that a crash must leave, and how many deliveries each has.
@@ -227,7 +228,7 @@ impl World {
     }
 
     /// Opens what a crash or a clean end left, on a disk that will fail or not.
-    fn reopen(&mut self) -> Result<()> {
+    pub(super) fn reopen(&mut self) -> Result<()> {
         (self.disk, self.fails_at) = match self.luck {
             Luck::Bad => disk(&mut self.random),
             Luck::Good if !self.has_failed() => (Arc::clone(&self.disk), self.fails_at),
@@ -236,8 +237,14 @@ impl World {
         self.open()
     }
 
-    fn open(&mut self) -> Result<()> {
+    pub(super) fn open(&mut self) -> Result<()> {
         let opened = match self.open_with(Arc::clone(&self.disk)) {
+            Err(error) if self.store_has_failed() => {
+                self.summary.faults += 1;
+                is_clear(&error)?;
+                self.mend_store_disk();
+                self.open_with(Arc::clone(&self.disk))
+            }
             Err(error) if self.has_failed() => {
                 self.summary.faults += 1;
                 drop(error);
@@ -248,7 +255,7 @@ impl World {
             opened => opened,
         };
         self.warehouse = Some(opened.context("the store does not open")?);
-        self.log = Some(DurableLog::now(self.dir.path()));
+        self.log = Some(DurableLog::now(&self.dir));
         Ok(())
     }
 
@@ -326,145 +333,35 @@ impl World {
 
     pub(crate) fn commit(&mut self, how: impl FnOnce(&Warehouse) -> Result<(), Error>) -> Result<()> {
         let committed = how(self.warehouse());
+        if committed.is_err() {
+            self.attempted = Some(self.told());
+        }
         if self.allow("commit", committed)?.is_some() {
             self.is_committed();
         }
         Ok(())
     }
 
-    fn is_committed(&mut self) {
+    /// What a commit makes durable now.
+    fn told(&self) -> BTreeMap<VatName, Durable> {
         let durable = |vat: &Vat| Durable { vat: vat.clone(), at_least: vat.deliveries };
-        self.committed = self.vats.iter().map(|(name, vat)| (name.clone(), durable(vat))).collect();
-        self.log = Some(DurableLog::now(self.dir.path()));
+        self.vats.iter().map(|(name, vat)| (name.clone(), durable(vat))).collect()
     }
 
-    /// Several threads deliver, each to vats of its own; another commits, evicts and compacts meanwhile.
-    pub(super) fn burst(&mut self) -> Result<()> {
-        self.commit(Warehouse::commit)?;
-        let threads = 2 + usize::try_from(self.random.below(2))?;
-        let each = 1 + self.random.below(6);
-        let mut shares: Vec<Vec<(VatName, Vat, Vec<Observed>)>> = vec![Vec::new(); threads];
-        for (n, (name, vat)) in self.vats.iter().enumerate() {
-            let positions = vat.deliveries..vat.deliveries + each;
-            let mut steady = self.steady.borrow_mut();
-            let expected = positions.map(|position| steady.observed(&vat.script, position).clone()).collect();
-            shares[n % threads].push((name.clone(), vat.clone(), expected));
-        }
-        let disturbance = self.random.below(4);
-        let warehouse = self.warehouse();
-        let results: Vec<Result<u64, Failed>> = std::thread::scope(|scope| {
-            let workers: Vec<_> =
-                shares.iter().map(|share| scope.spawn(move || deliver_all(warehouse, share, each))).collect();
-            for _ in 0..each {
-                // What goes wrong here goes wrong on the threads, too, or with the next commit.
-                let _ = match disturbance {
-                    0 => warehouse.commit(),
-                    1 => warehouse.evict_all(),
-                    2 => warehouse.compact().map(drop),
-                    _ => warehouse.checkpoint(),
-                };
-            }
-            workers
-                .into_iter()
-                .map(|worker| worker.join().unwrap_or_else(|_| Err(Failed::Panicked)))
-                .collect()
-        });
-        // Which of these deliveries were committed, only the threads' schedule knows.
-        if disturbance == 0 || disturbance == 3 {
-            self.log = None;
-            for (name, durable) in &mut self.committed {
-                durable.vat.deliveries = self.vats[name].deliveries + each;
-            }
-        }
-        for result in results {
-            match result {
-                Ok(delivered) => self.summary.deliveries += delivered,
-                Err(Failed::Host(error)) => return self.allow("a burst", Err::<(), _>(error)).map(drop),
-                Err(Failed::Differs(what)) => bail!("in a burst: {what}"),
-                Err(Failed::Panicked) => bail!("a thread panicked"),
-            }
-        }
-        self.vats.values_mut().for_each(|vat| vat.deliveries += each);
-        Ok(())
+    pub(super) fn is_committed(&mut self) {
+        self.committed = self.told();
+        self.attempted = None;
+        self.log = Some(DurableLog::now(&self.dir));
     }
 
-    /// Everything is made durable, and the host ends and begins again.
-    pub(crate) fn restart(&mut self) -> Result<()> {
-        let crashes = self.summary.crashes;
-        self.commit(Warehouse::checkpoint)?;
-        if self.summary.crashes != crashes {
-            return Ok(());
-        }
-        self.look_back()?;
-        drop(self.warehouse.take());
-        self.reopen()?;
-        self.check_all()
-    }
-
-    /// The power fails, and the host begins again.
-    pub(crate) fn crash(&mut self) -> Result<()> {
-        self.summary.crashes += 1;
-        self.look_back()?;
-        let warehouse = self.warehouse.take().expect("open between two steps");
-        lose_power(warehouse, self.dir.path(), &self.disk, self.log.as_ref(), &mut self.random)?;
-        self.reopen()?;
-        self.take_back()?;
-        self.check_some()
-    }
-
-    /// A crash, after which part of the page store is gone.
-    pub(super) fn damage(&mut self) -> Result<()> {
-        let pages = self.dir.path().join("pages");
-        self.is_damaged = true;
-        let mut files: Vec<_> = fs::read_dir(&pages)?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.is_file())
-            .collect();
-        files.sort();
-        // The host must not have them mapped when they are cut.
-        self.look_back()?;
-        drop(self.warehouse.take());
-        for file in files.iter().filter(|file| file.exists()) {
-            let bytes = fs::metadata(file)?.len();
-            let left = self.random.below(bytes + 1);
-            fs::OpenOptions::new().write(true).open(file)?.set_len(left)?;
-        }
-        self.disk = Arc::new(FaultyDisk::new());
-        self.reopen()?;
-        self.take_back()?;
-        self.check_some()
-    }
-
-    /// What was delivered and not committed is forgotten; the host must have done the same.
-    fn take_back(&mut self) -> Result<()> {
-        let rows = self.warehouse().storage().vats()?;
-        let alive = rows.iter().filter(|row| matches!(row.status, VatStatus::Alive));
-        let mut found: BTreeMap<VatName, u64> =
-            alive.map(|row| Ok((row.name.parse()?, row.next_position.0))).collect::<Result<_>>()?;
-        let mut vats = BTreeMap::new();
-        for (name, Durable { vat, at_least }) in &self.committed {
-            let Some(deliveries) = found.remove(name) else { bail!("{name} was committed, and is lost") };
-            ensure!(
-                (*at_least..=vat.deliveries).contains(&deliveries),
-                "{name} has {deliveries} deliveries; {at_least} to {} were committed",
-                vat.deliveries
-            );
-            vats.insert(name.clone(), Vat { deliveries, ..vat.clone() });
-        }
-        ensure!(found.is_empty(), "never committed, or terminated, and there: {found:?}");
-        self.vats = vats;
-        self.is_committed();
-        Ok(())
-    }
-
-    fn check_some(&mut self) -> Result<()> {
+    pub(super) fn check_some(&mut self) -> Result<()> {
         match self.some_vat() {
             Some(name) => self.check(&name),
             None => Ok(()),
         }
     }
 
-    fn check_all(&mut self) -> Result<()> {
+    pub(super) fn check_all(&mut self) -> Result<()> {
         let names: Vec<VatName> = self.vats.keys().cloned().collect();
         names.iter().try_for_each(|name| self.check(name))
     }
@@ -484,10 +381,11 @@ impl World {
     }
 
     /// What this host counted before it ends.
-    fn look_back(&mut self) -> Result<()> {
+    pub(super) fn look_back(&mut self) -> Result<()> {
         let stats = self.warehouse().stats();
         self.summary.evictions += stats.evictions;
         self.summary.replayed += stats.replayed;
+        self.summary.pruned += self.pruned_spans();
         ensure!(stats.disagreements == 0, "the tracker missed a page");
         ensure!(stats.quarantined == 0, "a vat was quarantined");
         ensure!(
@@ -498,56 +396,31 @@ impl World {
         Ok(())
     }
 
+    /// Spans of which only the hashes are left, as far as the store can be read.
+    fn pruned_spans(&self) -> u64 {
+        let storage = self.warehouse().storage();
+        let rows = storage.vats().unwrap_or_default();
+        let spans = rows.iter().flat_map(|row| storage.spans(row.id).unwrap_or_default());
+        spans.filter(|span| span.content == SpanContent::Pruned).count() as u64
+    }
+
     /// The end: everything at rest is whole, and every vat is what a replay from birth makes.
     pub(crate) fn finish(mut self) -> Result<Summary> {
         self.restart()?;
+        self.mend_store_disk();
         if self.fails_at.is_some() {
             // The verdict is not the disk's.
             let warehouse = self.warehouse.take().expect("open between two steps");
-            lose_power(warehouse, self.dir.path(), &self.disk, self.log.as_ref(), &mut self.random)?;
+            lose_power(warehouse, &self.dir, &self.disk, self.log.as_ref(), &mut self.random)?;
             (self.disk, self.fails_at) = (Arc::new(FaultyDisk::new()), None);
             self.warehouse = Some(self.open_with(Arc::clone(&self.disk))?);
             self.take_back()?;
         }
         self.check_all()?;
-        for name in self.vats.keys() {
-            let verdict = self.warehouse().verify(name)?.verdict;
-            ensure!(verdict.is_identical(), "{name}: a replay from birth is {verdict}");
-        }
+        self.verify_all()?;
         let damaged = self.warehouse().scrub(|_, _| {})?.damaged;
         ensure!(self.is_damaged || damaged.is_empty(), "at rest: {damaged:?}");
         self.look_back()?;
         Ok(self.summary)
     }
-}
-
-/// Why a thread of a burst gave up.
-#[derive(Debug)]
-enum Failed {
-    Host(Error),
-    Differs(String),
-    Panicked,
-}
-
-/// Delivers in turn to all vats of a share.
-fn deliver_all(
-    warehouse: &Warehouse,
-    share: &[(VatName, Vat, Vec<Observed>)],
-    each: u64,
-) -> Result<u64, Failed> {
-    let mut delivered = 0;
-    for turn in 0..each {
-        for (name, vat, expected) in share {
-            let position = vat.deliveries + turn;
-            let observed = vat.script.deliver(warehouse, name, position).map_err(Failed::Host)?;
-            let expected = &expected[usize::try_from(turn).expect("few turns")];
-            if observed != *expected {
-                return Err(Failed::Differs(format!(
-                    "{name}, delivery {position}: {observed:?} for {expected:?}"
-                )));
-            }
-            delivered += 1;
-        }
-    }
-    Ok(delivered)
 }
