@@ -12,6 +12,7 @@ mod forks;
 mod golden_archive;
 mod golden_store;
 mod guests;
+mod hazards;
 mod isolation;
 mod oracle;
 mod policy;

@@ -63,7 +63,10 @@ impl VatLease {
         let resident = self.resident_mut().expect("just made sure of");
         let context = crank_context(&resident.kept, resident.incarnation, resident.next, time_ns);
         let touching = FaultContext::enter(&resident.label);
-        let (ran, recorder) = resident.instance.deliver(&delivery, &context, recorder);
+        let running = Running(self);
+        let instance = &mut running.0.resident_mut().expect("just made sure of").instance;
+        let (ran, recorder) = instance.deliver(&delivery, &context, recorder);
+        std::mem::forget(running); // It returned.
         drop(touching);
         let Recorder { writes, inner: handler, .. } = recorder;
         let result = ran.map_err(Error::from).and_then(|report| {
@@ -172,6 +175,16 @@ impl VatLease {
 
     fn resident_mut(&mut self) -> Option<&mut Resident> {
         self.cell.as_mut().expect("present until dropped").as_mut()
+    }
+}
+
+/// A delivery that has not returned yet. If it never does, since the handler panicked, the instance goes: its heap ran ahead of what
+/// is recorded.
+struct Running<'a>(&'a mut VatLease);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.drop_instance();
     }
 }
 

@@ -14,6 +14,7 @@ mod harness;
 mod killed;
 mod scripts;
 mod spans;
+mod surroundings;
 mod travel;
 mod upgrade;
 mod wat;
