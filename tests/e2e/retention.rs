@@ -83,6 +83,22 @@ fn a_host_that_prunes_is_as_one_that_keeps_everything() {
 }
 
 #[test]
+fn a_fork_with_a_pruned_past_survives_a_crash_right_after_its_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let warehouse = hosted(dir.path(), config(Retention::Operational), 7);
+    deliver(&warehouse, DELIVERIES);
+    let fork = "fork".parse().unwrap();
+    warehouse.fork(&vat(), &fork).unwrap();
+    warehouse.commit().unwrap(); // Which does not wait for the fork's own snapshot.
+    let before = root(&warehouse);
+    warehouse.abandon().expect("no lease is held");
+    let warehouse = Warehouse::open(dir.path(), config(Retention::Operational)).unwrap();
+    assert_eq!(warehouse.root(&fork).unwrap(), before);
+    assert_eq!(root(&warehouse), before);
+    assert!(warehouse.conversion_plan(&[]).unwrap().iter().any(|behind| behind.vat == fork));
+}
+
+#[test]
 fn the_older_snapshot_is_enough_after_pruning() {
     let dir = tempfile::tempdir().unwrap();
     let warehouse = hosted(dir.path(), config(Retention::Operational), 7);

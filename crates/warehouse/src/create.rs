@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use vat_abi::{CapData, Delivery, Outcome, TranscriptEntry};
 use vat_engine::{SyscallHandler, VatInstance};
-use vat_storage::{CrankRecord, ModuleHash, VatId};
+use vat_storage::{CrankRecord, ModuleHash, NewSnapshot, SnapshotRow, VatId};
 
 use crate::anchor::inherit_anchor;
+use crate::descriptor::Descriptor;
 use crate::error::Error;
 use crate::lease::Report;
 use crate::name::VatName;
@@ -89,6 +90,7 @@ impl Warehouse {
                     other => other.into(),
                 })?;
             inherit_anchor(&inner.storage, vat, fork)?;
+            inner.share_snapshots(vat, fork)?;
             drop(steps);
             inner.snapshots.save(fork, newest);
             Ok(resident.next)
@@ -97,6 +99,27 @@ impl Warehouse {
 }
 
 impl Inner {
+    /// Gives a fork the durable snapshots of its parent. Its own is not durable yet, and where the oldest entries of the shared past
+    /// were pruned, a crash after the next commit would otherwise leave it without a way back.
+    fn share_snapshots(&self, parent: VatId, fork: VatId) -> Result<(), Error> {
+        let incarnation = self.storage.vat(parent)?.incarnation;
+        let snapshots = self.storage.snapshots(parent)?;
+        for snapshot in snapshots.iter().filter(|snapshot| snapshot.incarnation == incarnation) {
+            // One that cannot be read is of no use to the fork either.
+            let Ok(Descriptor { layers, .. }) = Descriptor::decode(&snapshot.image) else { continue };
+            let SnapshotRow { position, incarnation, ref image, root, .. } = *snapshot;
+            self.storage.put_snapshot(&NewSnapshot {
+                vat: fork,
+                position,
+                incarnation,
+                image,
+                root,
+                layers: &layers,
+            })?;
+        }
+        Ok(())
+    }
+
     fn prepare_create(
         &self,
         name: &VatName,
