@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use vat_abi::{CapData, Delivery, Outcome, Syscall};
 use vat_storage::{Incarnation, Position, SpanState};
 use vat_warehouse::{
-    Error, ModuleHash, Report, SyscallHandler, SyscallVerdict, VatName, VatOptions, Warehouse,
+    Error, ModuleHash, Report, Retention, SyscallHandler, SyscallVerdict, VatName, VatOptions, Warehouse,
     WarehouseConfig,
 };
 
@@ -149,6 +149,25 @@ proptest! {
         let disturbed = scenario.run(Host::ALL[host], |position| events[position]);
         steady(&scenario).assert_same(&disturbed, &format!("{events:?}, upgraded at {upgraded:?}"));
     }
+}
+
+#[test]
+fn a_host_that_keeps_the_current_incarnation_can_replay_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = WarehouseConfig { retention: Some(Retention::Replay), ..WarehouseConfig::default() };
+    let warehouse = Warehouse::open(dir.path(), config).unwrap();
+    warehouse.install("state", &wat::parse_str(STATE).unwrap()).unwrap();
+    let (start, options) = (CapData::undefined(), VatOptions::default());
+    warehouse.create(&vat(), "state", options, start.clone(), 0, Listener::default()).0.unwrap();
+    warehouse.upgrade(&vat(), "state", start, 1, Listener::default()).0.unwrap();
+    warehouse.checkpoint().unwrap();
+    warehouse.prune(&vat()).unwrap();
+    assert!(warehouse.at(&vat(), 0).is_err(), "what the old code did is gone");
+    let verification = warehouse.verify(&vat()).unwrap();
+    assert!(verification.verdict.is_identical(), "{}", verification.verdict);
+    assert_eq!((verification.deliveries, verification.passed_over), (1, 1));
+    assert_eq!(warehouse.replay(&vat()).unwrap(), None);
+    assert!(warehouse.scrub(|_, _| {}).unwrap().is_clean());
 }
 
 #[test]

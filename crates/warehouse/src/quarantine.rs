@@ -56,8 +56,9 @@ impl Inner {
     fn replay_from_birth(&self, row: &VatRow) -> Result<Option<Divergence>, Error> {
         let kept = kept_options(row)?;
         for era in Era::all(row, &kept, row.next_position.0) {
-            if self.is_gone(era.module)? {
-                continue; // What an older incarnation ran can be deleted, and then not be replayed.
+            let is_older = era.incarnation < row.incarnation.0;
+            if self.is_gone(era.module)? || is_older && self.is_pruned(row, &era)? {
+                continue; // What an older incarnation ran or did can be deleted, and then not be replayed.
             }
             let module = self.module(era.module)?;
             let mut instance = VatInstance::birth(&self.engine, &module, kept.options.memory_pages_max)?;
