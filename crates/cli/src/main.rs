@@ -29,6 +29,7 @@ mod soak;
 mod table;
 mod terminal;
 mod torture;
+mod upheaval;
 
 use std::process::ExitCode;
 

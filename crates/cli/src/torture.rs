@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!   parent                          child: `vats torture-life`
-//!     │ spawn ───────────────────────► open, resume, deliver, evict, snapshot, compact …
+//!     │ spawn ───────────────────────► open, resume, deliver, upgrade, convert, prune, compact …
+//!     │◄─ "doing prune"  ──────────── what comes next, for the tally
 //!     │◄─ "commit 3 1 4 …"  ────────── positions that the next commit makes durable
 //!     │◄─ "done"  ──────────────────── it returned
 //!     │ after some of these lines, and a moment: kill
 //!     │ open: every vat is where the last "done" says, or the "commit" after it
-//!     └ now and then, and at the end: replay from birth, scrub
+//!     └ now and then, and at the end: replay from birth, scrub, an import elsewhere
 //! ```
 //!
 //! A life ends by itself after a bounded number of messages, and when nobody reads what it says. Every answer of a vat is compared
@@ -15,6 +16,7 @@
 
 mod life;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -22,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
-use vat_warehouse::{VatName, Warehouse};
+use vat_warehouse::{Retention, VatName, Warehouse};
 
 pub(crate) use self::life::live;
 use self::life::{Line, config, shard};
@@ -33,10 +35,10 @@ use crate::demo::Place;
 use crate::demo::fleet::Modules;
 use crate::demo::random::Random;
 use crate::table::{counted, grouped};
-use crate::{parallel, progress};
+use crate::{parallel, progress, upheaval};
 
 /// Most lines of a life that are waited for before it is killed.
-const LINES_MAX: u64 = 30;
+const LINES_MAX: u64 = 50;
 /// Longest moment between that line and the kill, in microseconds.
 const MOMENT_MAX_US: u64 = 20_000;
 /// Kills after which vats are replayed and everything at rest is read.
@@ -55,6 +57,12 @@ struct Tally {
     in_commit: u64,
     survived: u64,
     replays: u64,
+    /// Kills in the middle of something, by what that was.
+    within: BTreeMap<String, u64>,
+    /// Upgrades that the vats had in the end.
+    upgrades: u64,
+    /// Vats that were compared with what an import made of them.
+    travellers: u64,
 }
 
 pub(crate) fn run(context: &Context, args: &Torture) -> Result<()> {
@@ -72,19 +80,24 @@ pub(crate) fn run(context: &Context, args: &Torture) -> Result<()> {
     };
     let start = Instant::now();
     let found = torture.whole();
-    let Tally { killed, ended, commits, in_commit, survived, replays } = torture.tally;
+    let Tally { killed, ended, commits, in_commit, survived, replays, within, upgrades, travellers } =
+        torture.tally;
     let verdict = if found.is_ok() { "nothing lost" } else { "failed" };
     let text = format!(
-        "{verdict}: {} in {} s; {} acknowledged before the kill; {in_commit} killed inside a commit, which was whole in {survived} and absent in the rest; {} from birth",
+        "{verdict}: {} in {} s; {} acknowledged before the kill; {in_commit} killed inside a commit, which was whole in {survived} and absent in the rest{}; {}; {} elsewhere; {} from birth",
         counted(killed, "kill", "kills"),
         start.elapsed().as_secs(),
         counted(commits, "commit", "commits"),
+        within.iter().fold(String::new(), |text, (what, kills)| format!("{text}, {kills} within {what}")),
+        counted(upgrades, "upgrade", "upgrades"),
+        counted(travellers, "vat", "vats"),
         counted(replays, "replay", "replays"),
     );
     let json = || {
         json!({
             "verdict": verdict, "kills": killed, "ended": ended, "commits": commits,
             "in_commit": in_commit, "in_commit_whole": survived, "replays": replays,
+            "within": within, "upgrades": upgrades, "travellers": travellers,
         })
     };
     context.out.result(text, json)?;
@@ -105,6 +118,8 @@ struct Run<'a> {
 struct Told {
     done: Vec<u64>,
     begun: Option<Vec<u64>>,
+    /// What it was doing, unless that is a commit.
+    doing: Option<String>,
 }
 
 impl Run<'_> {
@@ -126,6 +141,8 @@ impl Run<'_> {
         drop(bar);
         let warehouse = Warehouse::open(self.place.path(), config())?;
         let names = std::mem::take(&mut self.names);
+        self.tally.upgrades =
+            names.iter().filter_map(|name| Some(u64::from(warehouse.vat(name).ok()?.incarnation.0))).sum();
         self.replay(&warehouse, &names)
     }
 
@@ -157,6 +174,9 @@ impl Run<'_> {
         if is_killed && !status.success() {
             self.tally.killed += 1;
             self.tally.in_commit += u64::from(told.begun.is_some());
+            if let Some(what) = told.doing.take() {
+                *self.tally.within.entry(what).or_default() += 1;
+            }
         } else {
             ensure!(status.success(), "it ended by itself as failed ({status}); what it found is on stderr");
             self.tally.ended += 1;
@@ -176,7 +196,8 @@ impl Run<'_> {
 
     fn hear(&mut self, text: &str, told: &mut Told) -> Result<()> {
         match text.parse()? {
-            Line::Commit(positions) => told.begun = Some(positions),
+            Line::Doing(what) => told.doing = Some(what),
+            Line::Commit(positions) => (told.begun, told.doing) = (Some(positions), None),
             Line::Done => {
                 told.done = told.begun.take().context("it ended a commit that it had not begun")?;
                 self.tally.commits += 1;
@@ -196,7 +217,7 @@ impl Run<'_> {
             let begun = told.begun.map_or("nothing".to_owned(), |begun| format!("{begun:?}"));
             bail!("committed was {before:?}, begun {begun}, and stored is {stored:?}");
         }
-        Ok(Told { done: stored, begun: None })
+        Ok(Told { done: stored, ..Told::default() })
     }
 
     fn some_name(&mut self) -> VatName {
@@ -215,6 +236,8 @@ impl Run<'_> {
             }
         }
         self.tally.replays += checked.len() as u64;
+        upheaval::elsewhere(warehouse, &names, Retention::Operational, config())?;
+        self.tally.travellers += names.len() as u64;
         let damaged = warehouse.scrub(|_, _| {})?.damaged;
         ensure!(damaged.is_empty(), "at rest, {} are damaged", grouped(damaged.len() as u64));
         let fallbacks = warehouse.stats().fallbacks;

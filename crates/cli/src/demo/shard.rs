@@ -1,6 +1,6 @@
 //! The vats of one thread: it alone sends to them, so that each vat's messages have one order.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -38,6 +38,10 @@ struct Hosted {
     script: Script,
     deliveries: u64,
     heap_bytes: u64,
+    /// What the script began with, to begin again.
+    seed: (u64, u64),
+    /// The vat's code is replaced, by itself, with each delivery whose position is a multiple of this.
+    upgraded_each: Option<NonZeroU64>,
 }
 
 /// What was measured and found out while messages were delivered.
@@ -47,6 +51,8 @@ pub(crate) struct Tally {
     pub(crate) page_ins: Vec<u64>,
     pub(crate) rejected: u64,
     pub(crate) faulted: u64,
+    /// Messages in the place of which a vat's code was replaced.
+    pub(crate) upgraded: u64,
     pub(crate) differences: Vec<String>,
 }
 
@@ -55,6 +61,7 @@ impl Tally {
         self.page_ins.extend(other.page_ins);
         self.rejected += other.rejected;
         self.faulted += other.faulted;
+        self.upgraded += other.upgraded;
         self.differences.extend(other.differences);
     }
 
@@ -109,6 +116,15 @@ impl Shard {
 
     fn new(vats: Vec<Hosted>, random: Random) -> Shard {
         Shard { popularity: Popularity::new(vats.len()), vats, random, time_ns: FIRST_TIME_NS }
+    }
+
+    /// The same vats, whose code is replaced (by itself) with each delivery at a multiple of `each`: they begin again then.
+    pub(crate) fn upgraded(mut self, each: NonZeroU64) -> Shard {
+        // What a ledger keeps in vat storage outlives its code, and its script does not know that.
+        for vat in self.vats.iter_mut().filter(|vat| vat.kind != Kind::Ledger) {
+            vat.upgraded_each = Some(each);
+        }
+        self
     }
 
     /// How many vats there are.
@@ -193,17 +209,46 @@ impl Shard {
 impl Hosted {
     fn new(kind: Kind, seed: u64, number: u64) -> Hosted {
         let name = format!("{}-{number}", kind.module()).parse().expect("module names are fit for vats");
-        Hosted { name, kind, script: Script::new(kind, seed, number), deliveries: 0, heap_bytes: 0 }
+        Hosted {
+            name,
+            kind,
+            script: Script::new(kind, seed, number),
+            deliveries: 0,
+            heap_bytes: 0,
+            seed: (seed, number),
+            upgraded_each: None,
+        }
     }
 
     /// Says again, to nobody, what the vat was told.
     fn catch_up(&mut self, deliveries: u64) {
         while self.deliveries < deliveries {
-            if self.deliveries > 0 {
-                self.script.next();
+            match self.deliveries {
+                0 => {}
+                _ if self.is_upgrade_next() => self.begin_again(),
+                _ => drop(self.script.next()),
             }
             self.deliveries += 1;
         }
+    }
+
+    fn is_upgrade_next(&self) -> bool {
+        self.deliveries > 0
+            && self.upgraded_each.is_some_and(|each| self.deliveries.is_multiple_of(each.get()))
+    }
+
+    fn begin_again(&mut self) {
+        self.script = Script::new(self.kind, self.seed.0, self.seed.1);
+    }
+
+    fn upgrade(&mut self, warehouse: &Warehouse, time_ns: u64) -> Result<()> {
+        let parameters = marshal::value(&self.kind.parameters());
+        let handler = Caller::new(Log::Dropped);
+        let (report, _) = warehouse.upgrade(&self.name, self.kind.module(), parameters, time_ns, handler);
+        report.with_context(|| format!("cannot upgrade {}", self.name))?;
+        self.deliveries += 1;
+        self.begin_again();
+        Ok(())
     }
 
     fn create(&mut self, warehouse: &Warehouse, time_ns: u64) -> Result<()> {
@@ -223,6 +268,10 @@ impl Hosted {
     }
 
     fn send(&mut self, warehouse: &Warehouse, time_ns: u64, tally: &mut Tally) -> Result<()> {
+        if self.is_upgrade_next() {
+            tally.upgraded += 1;
+            return self.upgrade(warehouse, time_ns);
+        }
         let call = self.script.next();
         let mut lease = provide(warehouse, &self.name, tally)?;
         let got = self.exchange(&mut lease, &call, time_ns)?;

@@ -2,18 +2,19 @@
 
 use std::fmt::{self, Display};
 use std::io::{self, Write as _};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::ProgressBar;
-use vat_warehouse::{Warehouse, WarehouseConfig};
+use vat_warehouse::{Retention, SpanPolicy, Warehouse, WarehouseConfig};
 
 use crate::args::TortureLife;
 use crate::context::Context;
 use crate::demo::fleet::Modules;
 use crate::demo::random::Random;
 use crate::demo::shard::{Commits, Shard};
+use crate::upheaval;
 
 /// Blocks of messages in a life that nobody ends.
 const BLOCKS_MAX: u64 = 500;
@@ -24,6 +25,13 @@ const RESIDENT_MAX: NonZeroUsize = NonZeroUsize::new(6).expect("not zero");
 /// Small, so that segments are filled, compacted and removed all the time.
 const SEGMENT_BYTES: u64 = 4 << 20;
 
+/// Deliveries of a vat after which its code is replaced: often, so that many a kill is in the middle of that.
+const UPGRADED_EACH: NonZeroU64 = NonZeroU64::new(12).expect("not zero");
+/// Entries of a span: few, so that there is always one to prune.
+const SPAN_ENTRIES: NonZeroU64 = NonZeroU64::new(8).expect("not zero");
+/// When what is upgraded in vain is upgraded.
+const IN_VAIN_NS: u64 = 1;
+
 /// What a life says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Line {
@@ -31,6 +39,8 @@ pub(super) enum Line {
     Commit(Vec<u64>),
     /// The commit returned.
     Done,
+    /// What it does next, in a word.
+    Doing(String),
 }
 
 impl Display for Line {
@@ -41,6 +51,7 @@ impl Display for Line {
                 positions.iter().try_for_each(|position| write!(f, " {position}"))
             }
             Line::Done => f.write_str("done"),
+            Line::Doing(what) => write!(f, "doing {what}"),
         }
     }
 }
@@ -52,6 +63,7 @@ impl FromStr for Line {
         let mut words = text.split_whitespace();
         match words.next() {
             Some("done") => Ok(Line::Done),
+            Some("doing") => Ok(Line::Doing(words.next().context("a life does nothing")?.to_owned())),
             Some("commit") => {
                 let positions = words.map(str::parse).collect::<Result<_, _>>();
                 Ok(Line::Commit(positions.with_context(|| format!("not positions: {text}"))?))
@@ -68,13 +80,16 @@ pub(super) fn config() -> WarehouseConfig {
         snapshot_interval: 20,
         check_one_in: 10,
         segment_bytes: SEGMENT_BYTES,
+        retention: Some(Retention::Replay),
+        span_policy: SpanPolicy { entries_max: SPAN_ENTRIES, ..SpanPolicy::default() },
         ..WarehouseConfig::default()
     }
 }
 
 /// The vats, as they are before their first message.
 pub(super) fn shard(seed: u64, vats: u64, modules: &Modules) -> Shard {
-    Shard::all(seed, vats, 1, modules).pop().expect("there is at least one vat")
+    let shard = Shard::all(seed, vats, 1, modules).pop().expect("there is at least one vat");
+    shard.upgraded(UPGRADED_EACH)
 }
 
 /// `vats torture-life`
@@ -82,17 +97,25 @@ pub(crate) fn live(context: &Context, args: &TortureLife) -> Result<()> {
     let modules = Modules::built(&context.out)?;
     let warehouse = Warehouse::open(&context.data()?, config())?;
     modules.install(&warehouse)?;
+    upheaval::install(&warehouse)?;
     let mut shard = shard(args.seed, args.vats, &modules);
     shard.resume(&warehouse, Random::new(args.seed, 1_000 + args.life))?;
     let mut random = Random::new(args.seed, 1_000_000 + args.life);
     let bar = ProgressBar::hidden();
     for _ in 0..BLOCKS_MAX {
         let messages = random.below(BLOCK_MAX);
-        let tally = shard.deliver(&warehouse, messages, &Commits::none(), &bar)?;
-        if let Some(difference) = tally.differences.first() {
-            bail!("{difference}");
+        let deliver = |shard: &mut Shard| {
+            let tally = shard.deliver(&warehouse, messages, &Commits::none(), &bar)?;
+            tally.differences.into_iter().next().map_or(Ok(()), |difference| bail!("{difference}"))
+        };
+        if random.below(6) == 0 {
+            doing("convert")?;
+            upheaval::convert_beside(&warehouse, &mut random, || deliver(&mut shard))?;
+        } else {
+            doing("deliver")?;
+            deliver(&mut shard)?;
         }
-        disturb(&warehouse, &mut random)?;
+        disturb(&warehouse, &shard, &mut random)?;
         say(&Line::Commit(shard.deliveries().map(|(_, deliveries)| deliveries).collect()))?;
         match random.below(3) {
             0 => warehouse.checkpoint()?,
@@ -104,14 +127,41 @@ pub(crate) fn live(context: &Context, args: &TortureLife) -> Result<()> {
 }
 
 /// What nobody must notice.
-fn disturb(warehouse: &Warehouse, random: &mut Random) -> Result<()> {
-    match random.below(10) {
-        0 => warehouse.evict_all()?,
-        1 | 2 => drop(warehouse.compact()?),
-        3 => drop(warehouse.scrub(|_, _| {})?),
+fn disturb(warehouse: &Warehouse, shard: &Shard, random: &mut Random) -> Result<()> {
+    let names = shard.spread(None);
+    let some = &names[usize::try_from(random.below(names.len() as u64)).expect("an index")];
+    match random.below(14) {
+        0 => {
+            doing("evict")?;
+            warehouse.evict_all()?;
+        }
+        1 | 2 => {
+            doing("compact")?;
+            warehouse.compact()?;
+        }
+        3 => {
+            doing("scrub")?;
+            warehouse.scrub(|_, _| {})?;
+        }
+        4 | 5 => {
+            doing("prune")?;
+            upheaval::prune(warehouse, &names)?;
+        }
+        6 => {
+            doing("upgrade")?;
+            upheaval::upgrade_in_vain(warehouse, some, IN_VAIN_NS)?;
+        }
+        7 => {
+            doing("look-back")?;
+            upheaval::look_back(warehouse, some, random)?;
+        }
         _ => {}
     }
     Ok(())
+}
+
+fn doing(what: &str) -> io::Result<()> {
+    say(&Line::Doing(what.to_owned()))
 }
 
 fn say(line: &Line) -> io::Result<()> {
@@ -126,9 +176,15 @@ mod tests {
 
     #[test]
     fn lines_read_back() {
-        for line in [Line::Done, Line::Commit(vec![1, 20, 0]), Line::Commit(Vec::new())] {
+        for line in [
+            Line::Doing("prune".to_owned()),
+            Line::Done,
+            Line::Commit(vec![1, 20, 0]),
+            Line::Commit(Vec::new()),
+        ] {
             assert_eq!(line.to_string().parse::<Line>().unwrap(), line);
         }
+        assert!("doing".parse::<Line>().is_err());
         assert!("comm".parse::<Line>().is_err());
         assert!("commit x".parse::<Line>().is_err());
     }

@@ -15,9 +15,12 @@ fn a_few_kills_lose_nothing() {
         return;
     }
     let vats = Vats::nowhere();
-    let report = vats.json(&["torture", "--kills", "6", "--vats", "8"]);
+    let report = vats.json(&["torture", "--kills", "8", "--vats", "8"]);
     assert_eq!(report["verdict"], "nothing lost");
-    assert_eq!(report["kills"], 6);
+    assert_eq!(report["kills"], 8);
+    assert!(report["upgrades"].as_u64().unwrap() > 0, "{report}");
+    assert_eq!(report["travellers"], 8, "all went elsewhere in the end");
+    assert!(!report["within"].as_object().unwrap().is_empty(), "{report}");
     assert!(report["commits"].as_u64().unwrap() > 0, "{report}");
     assert!(!vats.data().exists(), "the ordinary data directory is left alone");
 }
@@ -44,7 +47,20 @@ fn a_short_soak_is_sound() {
     let vats = Vats::nowhere();
     let report = vats.json(&["soak", "--minutes", "0", "--vats", "20", "--online", "5"]);
     assert_eq!(report["verdict"], "sound");
-    for what in ["crashes", "restarts", "forks", "pages_scrubbed", "replays"] {
+    let counted = [
+        "crashes",
+        "restarts",
+        "forks",
+        "pages_scrubbed",
+        "replays",
+        "upgrades",
+        "upgrades_in_vain",
+        "converted",
+        "spans_pruned",
+        "travellers",
+        "questions",
+    ];
+    for what in counted {
         assert!(report[what].as_u64().unwrap() > 0, "{what}: {report}");
     }
 }
