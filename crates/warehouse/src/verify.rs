@@ -149,7 +149,7 @@ impl Inner {
     }
 
     /// Whether entries of an older incarnation were pruned.
-    fn is_pruned(&self, vat: VatId, era: &Era) -> Result<bool, Error> {
+    pub(crate) fn is_pruned(&self, vat: VatId, era: &Era) -> Result<bool, Error> {
         let is_of = |span: &SpanRow| span.start.0 < era.to && span.end.0 > era.from;
         let spans = self.storage.spans(vat)?;
         Ok(spans.iter().any(|span| is_of(span) && span.content == SpanContent::Pruned))
