@@ -165,8 +165,7 @@ fn a_store_can_be_opened_by_one_process_at_a_time() {
 fn forge(dir: &Path) {
     let script = "UPDATE transcript SET entry = CAST(replace(CAST(entry AS TEXT), '\"computrons\":', '\"computrons\":1') AS BLOB) \
                   WHERE position = 13";
-    let connection = rusqlite::Connection::open(dir.join("store.sqlite")).unwrap();
-    assert_eq!(connection.execute(script, []).unwrap(), 1);
+    assert_eq!(crate::forged::forge(dir, script, []), 1);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod crash_matrix;
 mod fallback;
 mod faults;
 mod flipped;
+mod forged;
 mod forks;
 mod golden_archive;
 mod golden_store;

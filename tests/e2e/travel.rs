@@ -196,10 +196,9 @@ fn a_contrast_names_what_changed_and_nothing_else() {
 
 /// Replaces text in one recorded entry, the way only a tool can.
 fn forge(dir: &Path, position: u64, from: &str, to: &str) {
-    let connection = rusqlite::Connection::open(dir.join("store.sqlite")).unwrap();
     let script = "UPDATE transcript SET entry = CAST(replace(CAST(entry AS TEXT), ?1, ?2) AS BLOB) \
                   WHERE position = ?3 AND instr(CAST(entry AS TEXT), ?1) > 0";
-    assert_eq!(connection.execute(script, (from, to, position)).unwrap(), 1, "{from}");
+    assert_eq!(crate::forged::forge(dir, script, (from, to, position)), 1, "{from}");
 }
 
 #[test]

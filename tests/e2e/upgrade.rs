@@ -253,9 +253,7 @@ fn old_incarnations_are_verified_while_their_modules_are_there() {
     drop(warehouse);
     let forge = "UPDATE transcript SET entry = CAST(replace(CAST(entry AS TEXT), '\"computrons\":', '\"computrons\":1') AS BLOB) \
                  WHERE position = 2";
-    let connection = rusqlite::Connection::open(dir.path().join("store.sqlite")).unwrap();
-    assert_eq!(connection.execute(forge, []).unwrap(), 1);
-    drop(connection);
+    assert_eq!(crate::forged::forge(dir.path(), forge, []), 1);
     let verdict = upgraded_twice(&open(dir.path())).verdict.to_string();
     assert!(verdict.contains("delivery 2"), "an old incarnation's record: {verdict}");
 }

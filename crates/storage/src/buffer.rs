@@ -22,7 +22,8 @@ use crate::id::{Position, VatId};
 use crate::session::Session;
 use crate::span::OpenSpan;
 use crate::span_policy::SpanPolicy;
-use crate::transcript::CrankRecord;
+use crate::transcript::{CrankRecord, entry_sum};
+use crate::vatstore::row_sum;
 
 /// Cranks after which the buffer is flushed.
 const CRANKS_MAX: usize = 4_096;
@@ -125,12 +126,12 @@ impl VatCranks {
     /// Writes everything; the span as it is then.
     fn write(&self, connection: &Connection, vat: VatId) -> Result<OpenSpan, Fault> {
         let mut span = self.span;
-        let mut insert =
-            connection.prepare_cached("INSERT INTO transcript (vat, position, entry) VALUES (?, ?, ?)")?;
+        let mut insert = connection
+            .prepare_cached("INSERT INTO transcript (vat, position, entry, sum) VALUES (?, ?, ?, ?)")?;
         let mut start = 0;
         for end in &self.ends {
             let entry = &self.entries[start..*end];
-            insert.execute(params![vat.0, span.end.0, entry])?;
+            insert.execute(params![vat.0, span.end.0, entry, entry_sum(vat, span.end, entry)])?;
             span.hash = span.hash.extended(entry);
             span.end = span.end.next();
             start = *end;
@@ -138,9 +139,16 @@ impl VatCranks {
         span.bytes += self.entries.len() as u64;
         let found = connection
             .prepare_cached(
-                "UPDATE spans SET end_position = ?, hash = ?, bytes = ? WHERE vat = ? AND start_position = ?",
+                "UPDATE spans SET end_position = ?, hash = ?, bytes = ?, sum = ? WHERE vat = ? AND start_position = ?",
             )?
-            .execute(params![span.end.0, span.hash.as_str(), span.bytes, vat.0, span.start.0])?;
+            .execute(params![
+                span.end.0,
+                span.hash.as_str(),
+                span.bytes,
+                span.sum(vat),
+                vat.0,
+                span.start.0
+            ])?;
         if found == 0 {
             let what = format!("the open span of vat {vat}, from position {}, is not there", span.start);
             return Err(Error::Damaged { what }.into());
@@ -151,13 +159,13 @@ impl VatCranks {
 
     fn write_keys(&self, connection: &Connection, vat: VatId) -> rusqlite::Result<()> {
         let mut set = connection.prepare_cached(
-            "INSERT INTO vatstore (vat, key, value) VALUES (?, ?, ?) \
-             ON CONFLICT DO UPDATE SET value = excluded.value",
+            "INSERT INTO vatstore (vat, key, value, sum) VALUES (?, ?, ?, ?) \
+             ON CONFLICT DO UPDATE SET value = excluded.value, sum = excluded.sum",
         )?;
         let mut delete = connection.prepare_cached("DELETE FROM vatstore WHERE vat = ? AND key = ?")?;
         for (key, value) in &self.keys {
             match value {
-                Some(value) => set.execute(params![vat.0, key, value])?,
+                Some(value) => set.execute(params![vat.0, key, value, row_sum(vat, key, value)])?,
                 None => delete.execute(params![vat.0, key])?,
             };
         }

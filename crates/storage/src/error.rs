@@ -1,7 +1,7 @@
 //! What can go wrong, and how SQLite's result codes become it.
 //!
 //! Two families. *The caller's*: [`Error::Duplicate`], [`Error::Unknown`], [`Error::InUse`], [`Error::TooLarge`],
-//! [`Error::Refused`], [`Error::MissingEntry`], [`Error::Pruned`]; the call left no trace and the storage goes on. *The host's*: all the others;
+//! [`Error::Refused`], [`Error::MissingEntry`], [`Error::Pruned`], and [`Error::DamagedRow`], which is nobody's fault; the call left no trace and the storage goes on. *The host's*: all the others;
 //! if one of them strikes during a write, the storage is poisoned.
 
 use std::error::Error as StdError;
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 
 use crate::id::{Position, VatId};
+use crate::row_sum::RowDamage;
 
 /// Why a call to the storage failed.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,16 @@ pub enum Error {
     Damaged {
         /// Which file or record, and how it is wrong.
         what: String,
+    },
+    /// One row on disk is not what was written.
+    #[error(
+        "the store is damaged: the row {row} of the table {table} is not what was written; `vats scrub --repair` mends what can be mended"
+    )]
+    DamagedRow {
+        /// Its table.
+        table: &'static str,
+        /// Its key, as far as it can be read.
+        row: String,
     },
     /// The store may not be written: its permissions, its file system, or because it was opened for reading only.
     #[error("the store {} is read-only: open it for writing, and check its permissions and file system", path.display())]
@@ -203,6 +214,8 @@ impl Error {
                 | Error::Pruned { .. }
                 | Error::TooLarge { .. }
                 | Error::Refused { .. }
+                // Found before anything was written because of it: other rows, and other vats, go on.
+                | Error::DamagedRow { .. }
         )
     }
 
@@ -238,6 +251,10 @@ impl Error {
 
     /// Errors that rusqlite found between SQLite's values and ours.
     fn from_conversion(attempt: &'static str, error: rusqlite::Error) -> Error {
+        let error = match RowDamage::of(error) {
+            Ok(RowDamage { table, row }) => return Error::DamagedRow { table, row },
+            Err(error) => error,
+        };
         match error {
             rusqlite::Error::ToSqlConversionFailure(reason) => {
                 Error::Refused { attempt, reason: reason.to_string() }

@@ -14,8 +14,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::Result;
 use crate::error::{Error, Fault, Kind};
 use crate::id::{Position, VatId};
+use crate::row_sum::{Table, check, sum};
 use crate::storage::Storage;
-use crate::vat::{alive, by_name};
+use crate::vat::{self, alive, by_name};
+use crate::vatstore;
 
 /// Where a fork's transcript comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,17 +42,17 @@ impl Storage {
                 return Err(Error::duplicate(Kind::Vat, name).into());
             }
             let connection = &session.connection;
-            let vat = connection
-                .prepare_cached(
-                    "INSERT INTO vats (name, module, status, options, incarnation) VALUES (?, ?, 0, ?, ?) RETURNING id",
-                )?
-                .query_row(params![name, row.module.0, options, row.incarnation.0], |row| row.get(0).map(VatId))?;
+            let vat = vat::insert(connection, name, row.module, options, row.incarnation)?;
+            let position = row.next_position;
             connection
-                .prepare_cached("INSERT INTO forks (vat, parent, position) VALUES (?, ?, ?)")?
-                .execute([vat.0, parent.0, row.next_position.0])?;
-            connection
-                .prepare_cached("INSERT INTO vatstore (vat, key, value) SELECT ?, key, value FROM vatstore WHERE vat = ?")?
-                .execute([vat.0, parent.0])?;
+                .prepare_cached("INSERT INTO forks (vat, parent, position, sum) VALUES (?, ?, ?, ?)")?
+                .execute(params![
+                    vat.0,
+                    parent.0,
+                    position.0,
+                    sum(Table::Forks, &[vat.0.into(), parent.0.into(), position.0.into()])
+                ])?;
+            copy_vatstore(connection, parent, vat)?;
             session.insert_open_span(vat, row.next_position, row.incarnation)?;
             Ok(vat)
         })
@@ -66,10 +68,27 @@ impl Storage {
     }
 }
 
+/// Copies the rows of one vat to another, whose sums are its own.
+fn copy_vatstore(connection: &Connection, from: VatId, to: VatId) -> rusqlite::Result<()> {
+    let mut select =
+        connection.prepare_cached("SELECT sum, vat, key, value FROM vatstore WHERE vat = ? ORDER BY key")?;
+    let pairs = select.query_map([from.0], |row| {
+        check(row, Table::Vatstore, 0)?;
+        Ok((row.get(2)?, row.get(3)?))
+    })?;
+    for pair in pairs {
+        vatstore::insert(connection, to, [&pair?])?;
+    }
+    Ok(())
+}
+
 fn origin(connection: &Connection, vat: VatId) -> rusqlite::Result<Option<Origin>> {
     connection
-        .prepare_cached("SELECT parent, position FROM forks WHERE vat = ?")?
-        .query_row([vat.0], |row| Ok(Origin { parent: VatId(row.get(0)?), position: Position(row.get(1)?) }))
+        .prepare_cached("SELECT sum, vat, parent, position FROM forks WHERE vat = ?")?
+        .query_row([vat.0], |row| {
+            check(row, Table::Forks, 0)?;
+            Ok(Origin { parent: VatId(row.get(2)?), position: Position(row.get(3)?) })
+        })
         .optional()
 }
 
@@ -90,9 +109,13 @@ pub(crate) fn holder(
 
 /// Position before which entries of `vat` are some fork's, too.
 pub(crate) fn needed_before(connection: &Connection, vat: VatId) -> rusqlite::Result<Position> {
-    connection
-        .prepare_cached("SELECT coalesce(max(position), 0) FROM forks WHERE parent = ?")?
-        .query_row([vat.0], |row| row.get(0).map(Position))
+    let mut forks =
+        connection.prepare_cached("SELECT sum, vat, parent, position FROM forks WHERE parent = ?")?;
+    let positions = forks.query_map([vat.0], |row| {
+        check(row, Table::Forks, 0)?;
+        row.get(3).map(Position)
+    })?;
+    positions.into_iter().try_fold(Position::START, |needed, position| Ok(needed.max(position?)))
 }
 
 /// Whether there are forks of `vat` that are not purged.

@@ -11,12 +11,16 @@ use rusqlite::params;
 
 use crate::Result;
 use crate::error::{Error, Kind};
+use crate::gap::{check_key_after, check_key_before};
 use crate::id::{Incarnation, ModuleHash, Position, VatId};
 use crate::module;
+use crate::row_sum::{Table, check};
 use crate::session::{Access, Session};
-use crate::span::{SpanRow, SpanState};
+use crate::span::{self, SpanRow};
 use crate::storage::Storage;
-use crate::vat::{VatStatus, by_name, set_status};
+use crate::transcript::entry_sum;
+use crate::vat::{self, VatStatus, by_name, set_status};
+use crate::vatstore;
 
 /// A vat that comes from elsewhere.
 #[derive(Clone, Debug)]
@@ -63,14 +67,7 @@ impl Storage {
             if by_name(&session.connection, vat.name)?.is_some() {
                 return Err(Error::duplicate(Kind::Vat, vat.name).into());
             }
-            let id = session
-                .connection
-                .prepare_cached(
-                    "INSERT INTO vats (name, module, status, options, incarnation) VALUES (?, ?, 0, ?, ?) RETURNING id",
-                )?
-                .query_row(params![vat.name, vat.module.0, vat.options, vat.incarnation.0], |row| {
-                    row.get(0).map(VatId)
-                })?;
+            let id = vat::insert(&session.connection, vat.name, vat.module, vat.options, vat.incarnation)?;
             set_status(session, id, vat.status)?;
             Ok(id)
         })
@@ -93,23 +90,7 @@ impl Storage {
                 return Err(Error::Refused { attempt: ATTEMPT, reason }.into());
             }
             session.open_spans.pop(&vat);
-            session
-                .connection
-                .prepare_cached(
-                    "INSERT INTO spans (vat, start_position, end_position, hash, incarnation, open, bytes, content) \
-                     VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                )?
-                .execute(params![
-                    vat.0,
-                    span.start.0,
-                    span.end.0,
-                    span.hash.as_str(),
-                    span.incarnation.0,
-                    span.state == SpanState::Open,
-                    span.bytes,
-                    span.content.number()
-                ])?;
-            Ok(())
+            Ok(span::insert(&session.connection, vat, span)?)
         })
     }
 
@@ -122,9 +103,10 @@ impl Storage {
         self.write("import entries", |session| {
             let mut insert = session
                 .connection
-                .prepare_cached("INSERT INTO transcript (vat, position, entry) VALUES (?, ?, ?)")?;
+                .prepare_cached("INSERT INTO transcript (vat, position, entry, sum) VALUES (?, ?, ?, ?)")?;
             for (position, entry) in (first.0..).zip(entries) {
-                insert.execute(params![vat.0, position, entry])?;
+                let sum = entry_sum(vat, Position(position), entry);
+                insert.execute(params![vat.0, position, entry, sum])?;
             }
             Ok(())
         })
@@ -136,15 +118,7 @@ impl Storage {
     ///
     /// [`Error::Full`], [`Error::Io`], [`Error::Poisoned`].
     pub fn import_vatstore(&self, vat: VatId, pairs: &[(String, String)]) -> Result<()> {
-        self.write("import vat storage", |session| {
-            let mut insert = session
-                .connection
-                .prepare_cached("INSERT INTO vatstore (vat, key, value) VALUES (?, ?, ?)")?;
-            for (key, value) in pairs {
-                insert.execute(params![vat.0, key, value])?;
-            }
-            Ok(())
-        })
+        self.write("import vat storage", |session| Ok(vatstore::insert(&session.connection, vat, pairs)?))
     }
 
     /// At most `limit` keys after `prior` with their values, in order. Begin with `""`.
@@ -156,11 +130,18 @@ impl Storage {
         self.read("read vat storage", |session| {
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             let mut statement = session.connection.prepare_cached(
-                "SELECT key, value FROM vatstore WHERE vat = ? AND key > ? ORDER BY key LIMIT ?",
+                "SELECT sum, vat, key, value FROM vatstore WHERE vat = ? AND key > ? ORDER BY key LIMIT ?",
             )?;
-            let rows =
-                statement.query_map(params![vat.0, prior, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
+            let rows = statement.query_map(params![vat.0, prior, limit], |row| {
+                check(row, Table::Vatstore, 0)?;
+                Ok((row.get(2)?, row.get(3)?))
+            })?;
+            let pairs = rows.collect::<rusqlite::Result<Vec<(String, String)>>>()?;
+            // The rows beside these: one of them may be this vat's, under a key or an id that changed.
+            check_key_before(&session.connection, vat.0, prior)?;
+            let last = pairs.last().map_or(prior, |(key, _)| key);
+            check_key_after(&session.connection, vat.0, last)?;
+            Ok(pairs)
         })
     }
 }

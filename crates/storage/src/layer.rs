@@ -12,6 +12,7 @@ use rusqlite::{Connection, Row, params};
 use crate::Result;
 use crate::error::{Error, Fault, Kind};
 use crate::id::{LayerId, VatId};
+use crate::row_sum::{Table, check, sum};
 use crate::storage::Storage;
 
 /// Where a layer lies.
@@ -35,11 +36,16 @@ impl Storage {
     /// [`Error::Full`], [`Error::Io`], [`Error::Poisoned`].
     pub fn add_layer(&self, segment: u32, offset: u64, bytes: u64) -> Result<LayerId> {
         self.write_checked("add a layer", |session| {
-            let mut statement = session.connection.prepare_cached(
-                "INSERT INTO layers (segment, offset, bytes) VALUES (?, ?, ?) \
+            let connection = &session.connection;
+            let mut statement = connection.prepare_cached(
+                "INSERT INTO layers (segment, offset, bytes, sum) VALUES (?, ?, ?, 0) \
                  ON CONFLICT (segment, offset) DO UPDATE SET bytes = excluded.bytes RETURNING id",
             )?;
-            Ok(statement.query_row(params![segment, offset, bytes], |row| row.get(0).map(LayerId))?)
+            let id = statement.query_row(params![segment, offset, bytes], |row| row.get(0).map(LayerId))?;
+            connection
+                .prepare_cached("UPDATE layers SET sum = ? WHERE id = ?")?
+                .execute(params![row_sum(id, segment, offset, bytes), id.0])?;
+            Ok(id)
         })
     }
 
@@ -52,8 +58,8 @@ impl Storage {
         self.write_checked("move a layer", |session| {
             let found = session
                 .connection
-                .prepare_cached("UPDATE layers SET segment = ?, offset = ?, bytes = ? WHERE id = ?")?
-                .execute(params![segment, offset, bytes, id.0])?;
+                .prepare_cached("UPDATE layers SET segment = ?, offset = ?, bytes = ?, sum = ? WHERE id = ?")?
+                .execute(params![segment, offset, bytes, row_sum(id, segment, offset, bytes), id.0])?;
             if found == 0 { Err(Error::unknown(Kind::Layer, id).into()) } else { Ok(()) }
         })
     }
@@ -67,7 +73,7 @@ impl Storage {
         self.read_beside("look up a layer", |session| {
             let mut statement = session
                 .connection
-                .prepare_cached("SELECT id, segment, offset, bytes FROM layers WHERE id = ?")?;
+                .prepare_cached("SELECT sum, id, segment, offset, bytes FROM layers WHERE id = ?")?;
             let mut rows = statement.query_map([id.0], layer_row)?;
             Ok(rows.next().ok_or_else(|| Error::unknown(Kind::Layer, id))??)
         })
@@ -80,8 +86,9 @@ impl Storage {
     /// [`Error::Damaged`], [`Error::Io`], [`Error::Poisoned`].
     pub fn live_layers(&self) -> Result<Vec<LayerRow>> {
         self.read_beside("list live layers", |session| {
+            check_references(&session.connection)?;
             let mut statement = session.connection.prepare_cached(
-                "SELECT id, segment, offset, bytes FROM layers \
+                "SELECT sum, id, segment, offset, bytes FROM layers \
                  WHERE id IN (SELECT layer FROM snapshot_layers UNION SELECT layer FROM module_layers) \
                  ORDER BY segment, offset, id",
             )?;
@@ -97,7 +104,7 @@ impl Storage {
     pub fn live_layers_in(&self, segment: u32) -> Result<Vec<LayerRow>> {
         self.read_beside("list the live layers of a segment", |session| {
             let mut statement = session.connection.prepare_cached(
-                "SELECT id, segment, offset, bytes FROM layers WHERE segment = ? \
+                "SELECT sum, id, segment, offset, bytes FROM layers WHERE segment = ? \
                  AND (EXISTS (SELECT 1 FROM snapshot_layers WHERE layer = id) \
                  OR EXISTS (SELECT 1 FROM module_layers WHERE layer = id)) ORDER BY offset",
             )?;
@@ -126,10 +133,11 @@ impl Storage {
     /// [`Error::Full`], [`Error::Io`], [`Error::Poisoned`].
     pub fn delete_unused_layers(&self) -> Result<Vec<LayerRow>> {
         self.write("delete unused layers", |session| {
+            check_references(&session.connection)?;
             let mut statement = session.connection.prepare_cached(
                 "DELETE FROM layers \
                  WHERE id NOT IN (SELECT layer FROM snapshot_layers UNION SELECT layer FROM module_layers) \
-                 RETURNING id, segment, offset, bytes",
+                 RETURNING sum, id, segment, offset, bytes",
             )?;
             Ok(statement.query_map([], layer_row)?.collect::<rusqlite::Result<_>>()?)
         })
@@ -151,7 +159,7 @@ pub(crate) fn release(
         "DELETE FROM layers WHERE id = ?1 \
          AND NOT EXISTS (SELECT 1 FROM snapshot_layers WHERE layer = ?1) \
          AND NOT EXISTS (SELECT 1 FROM module_layers WHERE layer = ?1) \
-         RETURNING id, segment, offset, bytes",
+         RETURNING sum, id, segment, offset, bytes",
     )?;
     let mut released = Vec::new();
     for candidate in candidates {
@@ -162,5 +170,32 @@ pub(crate) fn release(
 }
 
 fn layer_row(row: &Row<'_>) -> rusqlite::Result<LayerRow> {
-    Ok(LayerRow { id: LayerId(row.get(0)?), segment: row.get(1)?, offset: row.get(2)?, bytes: row.get(3)? })
+    check(row, Table::Layers, 0)?;
+    Ok(LayerRow { id: LayerId(row.get(1)?), segment: row.get(2)?, offset: row.get(3)?, bytes: row.get(4)? })
+}
+
+fn row_sum(id: LayerId, segment: u32, offset: u64, bytes: u64) -> i64 {
+    sum(Table::Layers, &[id.0.into(), segment.into(), offset.into(), bytes.into()])
+}
+
+/// Fails if a reference to a layer is damaged, so that the layer seems not to be needed. Only asked when one seems so, which at rest
+/// none does: references go together with their layers.
+fn check_references(connection: &Connection) -> rusqlite::Result<()> {
+    let unused: bool = connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM layers \
+             WHERE id NOT IN (SELECT layer FROM snapshot_layers UNION SELECT layer FROM module_layers))",
+        )?
+        .query_row([], |row| row.get(0))?;
+    if !unused {
+        return Ok(());
+    }
+    for table in [Table::SnapshotLayers, Table::ModuleLayers] {
+        let mut statement = connection.prepare(&table.select("NOT INDEXED"))?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            check(row, table, 0)?;
+        }
+    }
+    Ok(())
 }

@@ -22,6 +22,8 @@
 //! - After a write or commit that failed for a reason outside the caller's control (disk full, input/output, damage)
 //!   the storage is *poisoned*: the open transaction is undone and every further call is refused until the store is
 //!   opened again. Memory that ran ahead of the disk must not be trusted.
+//! - Every row has a sum, which is compared whenever the row is read: what changed on disk is an error that names the row, never a
+//!   wrong answer ([`Error::DamagedRow`]).
 //! - Positions of a vat's transcript start at 0 and have no gap; ids of vats and layers are never used again.
 //!
 //! Not here: what an entry, an options text or an image descriptor means (opaque bytes to this crate), and heap pages
@@ -32,6 +34,7 @@
 mod buffer;
 mod error;
 mod fork;
+mod gap;
 mod host;
 mod id;
 mod import;
@@ -40,7 +43,9 @@ mod lock;
 mod module;
 mod pack;
 mod purge;
+mod repair;
 mod retention;
+mod row_sum;
 mod schema;
 mod session;
 mod snapshot;
@@ -63,6 +68,7 @@ pub use layer::LayerRow;
 pub use module::ModuleRow;
 pub use pack::Compressed;
 pub use purge::Purged;
+pub use repair::{DamagedRow, Repaired};
 pub use retention::{Pruned, Retention};
 pub use schema::SCHEMA_VERSION;
 pub use snapshot::{NewSnapshot, SnapshotRow};

@@ -6,8 +6,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::Result;
 use crate::error::{Error, Fault, Kind};
+use crate::gap::check_module_name;
 use crate::id::{LayerId, ModuleHash};
 use crate::layer::{LayerRow, release};
+use crate::row_sum::{Table, check, sum};
 use crate::storage::Storage;
 
 /// A module, without its bytes.
@@ -44,11 +46,13 @@ impl Storage {
                 None => {}
             }
             connection
-                .prepare_cached("INSERT INTO modules (hash, wasm) VALUES (?, ?) ON CONFLICT DO NOTHING")?
-                .execute(params![hash.0, wasm])?;
+                .prepare_cached(
+                    "INSERT INTO modules (hash, wasm, sum) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                )?
+                .execute(params![hash.0, wasm, row_sum(hash, None, wasm.len() as u64)])?;
             connection
-                .prepare_cached("INSERT INTO module_names (name, hash) VALUES (?, ?)")?
-                .execute(params![name, hash.0])?;
+                .prepare_cached("INSERT INTO module_names (name, hash, sum) VALUES (?, ?, ?)")?
+                .execute(params![name, hash.0, sum(Table::ModuleNames, &[name.into(), (&hash.0).into()])])?;
             Ok(())
         })
     }
@@ -89,6 +93,15 @@ impl Storage {
         self.read_beside("look up a module", |session| module_row(&session.connection, hash))
     }
 
+    /// The hashes of all modules, as they stand in the table: for who wants to know which rows can be read.
+    ///
+    /// # Errors
+    ///
+    /// As [`modules`](Storage::modules), but not because of one row.
+    pub fn module_hashes(&self) -> Result<Vec<ModuleHash>> {
+        self.read_beside("list modules", |session| Ok(hashes(&session.connection)?))
+    }
+
     /// All modules, ordered by hash.
     ///
     /// # Errors
@@ -97,11 +110,7 @@ impl Storage {
     pub fn modules(&self) -> Result<Vec<ModuleRow>> {
         self.read_beside("list modules", |session| {
             let connection = &session.connection;
-            let hashes = connection
-                .prepare_cached("SELECT hash FROM modules ORDER BY hash")?
-                .query_map([], |row| row.get(0).map(ModuleHash))?
-                .collect::<rusqlite::Result<Vec<_>>>()?;
-            hashes.into_iter().map(|hash| module_row(connection, hash)).collect()
+            hashes(connection)?.into_iter().map(|hash| module_row(connection, hash)).collect()
         })
     }
 
@@ -114,18 +123,22 @@ impl Storage {
     pub fn set_birth(&self, hash: ModuleHash, image: &[u8], layers: &[LayerId]) -> Result<Vec<LayerRow>> {
         self.write("set a birth image", |session| {
             let connection = &session.connection;
-            let found = connection
-                .prepare_cached("UPDATE modules SET birth = ? WHERE hash = ?")?
-                .execute(params![image, hash.0])?;
-            if found == 0 {
-                return Err(Error::unknown(Kind::Module, hash).into());
-            }
+            let wasm_bytes = module_row(connection, hash)?.wasm_bytes;
+            connection
+                .prepare_cached("UPDATE modules SET birth = ?, sum = ? WHERE hash = ?")?
+                .execute(params![image, row_sum(hash, Some(image), wasm_bytes), hash.0])?;
             let before = forget_layers(connection, hash)?;
             for layer in layers {
                 crate::layer::require(connection, *layer)?;
                 connection
-                    .prepare_cached("INSERT OR IGNORE INTO module_layers (hash, layer) VALUES (?, ?)")?
-                    .execute(params![hash.0, layer.0])?;
+                    .prepare_cached(
+                        "INSERT OR IGNORE INTO module_layers (hash, layer, sum) VALUES (?, ?, ?)",
+                    )?
+                    .execute(params![
+                        hash.0,
+                        layer.0,
+                        sum(Table::ModuleLayers, &[(&hash.0).into(), layer.0.into()])
+                    ])?;
             }
             Ok(release(connection, before)?)
         })
@@ -166,20 +179,44 @@ pub(crate) fn require(connection: &Connection, hash: ModuleHash) -> std::result:
 }
 
 fn hash_of(connection: &Connection, name: &str) -> rusqlite::Result<Option<ModuleHash>> {
+    let found = connection
+        .prepare_cached("SELECT sum, name, hash FROM module_names WHERE name = ?")?
+        .query_row([name], |row| {
+            check(row, Table::ModuleNames, 0)?;
+            row.get(2).map(ModuleHash)
+        })
+        .optional()?;
+    if found.is_none() {
+        check_module_name(connection, name)?;
+    }
+    Ok(found)
+}
+
+fn hashes(connection: &Connection) -> rusqlite::Result<Vec<ModuleHash>> {
     connection
-        .prepare_cached("SELECT hash FROM module_names WHERE name = ?")?
-        .query_row([name], |row| row.get(0).map(ModuleHash))
-        .optional()
+        .prepare_cached("SELECT hash FROM modules ORDER BY hash")?
+        .query_map([], |row| row.get(0).map(ModuleHash))?
+        .collect()
+}
+
+fn row_sum(hash: ModuleHash, birth: Option<&[u8]>, wasm_bytes: u64) -> i64 {
+    sum(Table::Modules, &[(&hash.0).into(), birth.into(), wasm_bytes.into()])
 }
 
 fn module_row(connection: &Connection, hash: ModuleHash) -> std::result::Result<ModuleRow, Fault> {
     let names = connection
-        .prepare_cached("SELECT name FROM module_names WHERE hash = ? ORDER BY name")?
-        .query_map([hash.0], |row| row.get(0))?
+        .prepare_cached("SELECT sum, name, hash FROM module_names WHERE hash = ? ORDER BY name")?
+        .query_map([hash.0], |row| {
+            check(row, Table::ModuleNames, 0)?;
+            row.get(1)
+        })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     connection
-        .prepare_cached("SELECT length(wasm), birth FROM modules WHERE hash = ?")?
-        .query_row([hash.0], |row| Ok(ModuleRow { hash, names, wasm_bytes: row.get(0)?, birth: row.get(1)? }))
+        .prepare_cached("SELECT sum, hash, birth, length(wasm) FROM modules WHERE hash = ?")?
+        .query_row([hash.0], |row| {
+            check(row, Table::Modules, 0)?;
+            Ok(ModuleRow { hash, names, wasm_bytes: row.get(3)?, birth: row.get(2)? })
+        })
         .optional()?
         .ok_or_else(|| Error::unknown(Kind::Module, hash).into())
 }

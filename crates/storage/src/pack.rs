@@ -21,6 +21,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::Result;
 use crate::error::{Error, Fault};
 use crate::id::{Position, VatId};
+use crate::row_sum::{Table, check};
+use crate::span::{self, SpanContent};
 use crate::storage::Storage;
 
 /// Entries of one pack at most.
@@ -99,24 +101,28 @@ impl Storage {
 fn find_loose(connection: &Connection) -> std::result::Result<Option<Loose>, Fault> {
     Ok(connection
         .prepare_cached(
-            "SELECT vat, start_position, end_position FROM spans WHERE open = 0 AND content = 0 \
-             ORDER BY vat, start_position LIMIT 1",
+            "SELECT sum, vat, start_position, end_position, hash, incarnation, open, bytes, content \
+             FROM spans WHERE open = 0 AND content = 0 ORDER BY vat, start_position LIMIT 1",
         )?
-        .query_row([], |row| Ok((VatId(row.get(0)?), Position(row.get(1)?), Position(row.get(2)?))))
+        .query_row([], |row| {
+            check(row, Table::Spans, 0)?;
+            Ok((VatId(row.get(1)?), Position(row.get(2)?), Position(row.get(3)?)))
+        })
         .optional()?)
 }
 
 /// The first run of a span that still stands in `transcript`; empty if none does.
 fn loose_run(connection: &Connection, (vat, start, end): Loose) -> rusqlite::Result<Run> {
     let mut statement = connection.prepare_cached(
-        "SELECT position, entry FROM transcript WHERE vat = ? AND position >= ? AND position < ? ORDER BY position",
+        "SELECT sum, vat, position, entry FROM transcript WHERE vat = ? AND position >= ? AND position < ? ORDER BY position",
     )?;
     let mut rows = statement.query([vat.0, start.0, end.0])?;
     let mut run = Run { vat, start, end: start, entries: Vec::new() };
     let mut bytes = 0;
     while run.entries.len() < PACK_ENTRIES && bytes < PACK_BYTES {
         let Some(row) = rows.next()? else { break };
-        let (position, entry): (u64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        check(row, Table::Transcript, 0)?;
+        let (position, entry): (u64, Vec<u8>) = (row.get(2)?, row.get(3)?);
         if run.entries.is_empty() {
             (run.start, run.end) = (Position(position), Position(position));
         } else if Position(position) != run.end {
@@ -156,9 +162,7 @@ fn replace(
         .prepare_cached("SELECT 1 FROM transcript WHERE vat = ? AND position >= ? AND position < ? LIMIT 1")?
         .exists([vat.0, start.0, end.0])?;
     if is_done {
-        connection
-            .prepare_cached("UPDATE spans SET content = 1 WHERE vat = ? AND start_position = ?")?
-            .execute([vat.0, start.0])?;
+        span::set_content(connection, vat, start, SpanContent::Compressed)?;
     }
     Ok(true)
 }

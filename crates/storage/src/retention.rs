@@ -23,10 +23,11 @@ use std::str::FromStr;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::Result;
-use crate::error::{Error, Fault};
+use crate::error::{Error, Fault, Kind};
 use crate::fork;
 use crate::id::{Position, VatId};
 use crate::pack;
+use crate::snapshot;
 use crate::span::{self, SpanContent, SpanHash, SpanRow, SpanState};
 use crate::storage::Storage;
 use crate::vat::alive;
@@ -211,7 +212,7 @@ impl Storage {
             }
             delete_entries(connection, vat, start, end, usize::MAX)?;
             pack::insert_span(connection, vat, start, entries)?;
-            set_content(connection, vat, start, SpanContent::Compressed)?;
+            span::set_content(connection, vat, start, SpanContent::Compressed)?;
             closed_span(connection, vat, start, RESTORE)
         })
     }
@@ -268,22 +269,17 @@ fn newest_covers(connection: &Connection, vat: VatId) -> std::result::Result<Pos
 /// What the oldest and the newest snapshot of the current incarnation cover; without any, its start.
 fn covers(connection: &Connection, vat: VatId) -> std::result::Result<(Position, Position), Fault> {
     let incarnation = alive(connection, vat)?.incarnation;
-    let (oldest, newest): (Option<u64>, Option<u64>) = connection
-        .prepare_cached(
-            "SELECT min(position), max(position) FROM snapshots WHERE vat = ? AND incarnation = ?",
-        )?
-        .query_row((vat.0, incarnation.0), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (oldest, newest) = snapshot::oldest_and_newest(connection, vat, incarnation)?;
     let start = incarnation_start(connection, vat)?;
-    let at = |position: Option<u64>| position.map_or(start, |position| start.max(Position(position)));
+    let at = |position: Option<Position>| position.map_or(start, |position| start.max(position));
     Ok((at(oldest), at(newest)))
 }
 
 /// Position of the first delivery of the current incarnation, or of the vat's own if it is a fork.
 fn incarnation_start(connection: &Connection, vat: VatId) -> std::result::Result<Position, Fault> {
     let incarnation = alive(connection, vat)?.incarnation;
-    Ok(connection
-        .prepare_cached("SELECT min(start_position) FROM spans WHERE vat = ? AND incarnation = ?")?
-        .query_row((vat.0, incarnation.0), |row| row.get(0).map(Position))?)
+    let first = span::one(connection, vat, span::Which::FirstOf(incarnation))?;
+    Ok(first.ok_or_else(|| Error::unknown(Kind::Vat, vat))?.start)
 }
 
 /// The oldest closed span that ends before `before`, has entries, and shares none with a fork.
@@ -313,7 +309,7 @@ fn delete_entries(
     end: Position,
     rows_max: usize,
 ) -> std::result::Result<usize, Fault> {
-    set_content(connection, vat, start, SpanContent::Pruned)?;
+    span::set_content(connection, vat, start, SpanContent::Pruned)?;
     let limit = |rows: usize| i64::try_from(rows).unwrap_or(i64::MAX);
     let packs = connection
         .prepare_cached(
@@ -344,20 +340,6 @@ fn has_entries(
         found |= connection.prepare_cached(sql)?.exists([vat.0, start.0, end.0])?;
     }
     Ok(found)
-}
-
-fn set_content(
-    connection: &Connection,
-    vat: VatId,
-    start: Position,
-    content: SpanContent,
-) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "UPDATE spans SET content = ? WHERE vat = ? AND start_position = ? AND content <> ?1",
-        )?
-        .execute((content.number(), vat.0, start.0))?;
-    Ok(())
 }
 
 fn closed_span(

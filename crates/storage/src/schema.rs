@@ -1,4 +1,4 @@
-//! The tables, schema version 2, the way there from version 1, and the checks that a file is a store of a known version.
+//! The tables, schema version 3, the way there from versions 1 and 2, and the checks that a file is a store of a known version.
 //!
 //! ```text
 //!  module_names ─n─1─ modules ─1─n─ module_layers ─n─1─┐
@@ -14,6 +14,7 @@
 //!
 //! | table | column | meaning |
 //! |---|---|---|
+//! | all but `packs` | `sum` | of the row's other columns, compared whenever the row is read; see [`row_sum`](crate::row_sum) |
 //! | `modules` | `hash` | BLAKE3 of `wasm`, 32 bytes |
 //! | | `birth` | descriptor of the heap after birth; NULL until that heap is in the page store |
 //! | | `wasm` | the original bytes, last so that reading the others does not touch them |
@@ -51,11 +52,13 @@
 use std::path::Path;
 
 use rusqlite::Connection;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::error::{Error, Fault};
+use crate::row_sum::{self, Cell, Table, sum};
 
 /// The schema version that this crate writes, and the newest that it reads.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// "VATW" in the file's header.
 const APPLICATION_ID: i64 = 0x5641_5457;
@@ -63,12 +66,14 @@ const APPLICATION_ID: i64 = 0x5641_5457;
 const TABLES: &str = "
 CREATE TABLE modules (
     hash  BLOB NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
+    sum   INTEGER NOT NULL,
     birth BLOB,
     wasm  BLOB NOT NULL
 ) STRICT;
 CREATE TABLE module_names (
     name TEXT NOT NULL PRIMARY KEY,
-    hash BLOB NOT NULL REFERENCES modules (hash) ON DELETE CASCADE
+    hash BLOB NOT NULL REFERENCES modules (hash) ON DELETE CASCADE,
+    sum  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX module_names_by_hash ON module_names (hash);
 CREATE TABLE vats (
@@ -78,25 +83,24 @@ CREATE TABLE vats (
     status      INTEGER NOT NULL CHECK (status IN (0, 1, 2)),
     reason      TEXT CHECK ((reason IS NULL) = (status = 0)),
     options     TEXT NOT NULL,
-    incarnation INTEGER NOT NULL
+    incarnation INTEGER NOT NULL,
+    sum         INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX vats_by_name ON vats (name) WHERE status <> 1;
 CREATE TABLE forks (
     vat      INTEGER NOT NULL PRIMARY KEY REFERENCES vats (id),
     parent   INTEGER NOT NULL REFERENCES vats (id),
-    position INTEGER NOT NULL
+    position INTEGER NOT NULL,
+    sum      INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX forks_by_parent ON forks (parent);
 CREATE TABLE transcript (
     vat      INTEGER NOT NULL,
     position INTEGER NOT NULL,
+    sum      INTEGER NOT NULL,
     entry    BLOB NOT NULL,
     PRIMARY KEY (vat, position)
 ) STRICT, WITHOUT ROWID;
-";
-
-/// Spans and packs: what version 2 changed, in a new store and in a migrated one.
-const SPAN_TABLES: &str = "
 CREATE TABLE spans (
     vat            INTEGER NOT NULL REFERENCES vats (id),
     start_position INTEGER NOT NULL,
@@ -106,6 +110,7 @@ CREATE TABLE spans (
     open           INTEGER NOT NULL CHECK (open IN (0, 1)),
     bytes          INTEGER NOT NULL,
     content        INTEGER NOT NULL CHECK (content IN (0, 1, 2)),
+    sum            INTEGER NOT NULL,
     PRIMARY KEY (vat, start_position)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX spans_open ON spans (vat) WHERE open = 1;
@@ -118,14 +123,12 @@ CREATE TABLE packs (
     entries        BLOB NOT NULL,
     PRIMARY KEY (vat, start_position)
 ) STRICT;
-";
-
-const MORE_TABLES: &str = "
 CREATE TABLE snapshots (
     vat         INTEGER NOT NULL REFERENCES vats (id),
     position    INTEGER NOT NULL,
     incarnation INTEGER NOT NULL,
     root        BLOB CHECK (length(root) = 32),
+    sum         INTEGER NOT NULL,
     image       BLOB NOT NULL,
     PRIMARY KEY (vat, position)
 ) STRICT, WITHOUT ROWID;
@@ -133,13 +136,15 @@ CREATE TABLE layers (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     segment INTEGER NOT NULL,
     offset  INTEGER NOT NULL,
-    bytes   INTEGER NOT NULL
+    bytes   INTEGER NOT NULL,
+    sum     INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX layers_by_place ON layers (segment, offset);
 CREATE TABLE snapshot_layers (
     vat      INTEGER NOT NULL,
     position INTEGER NOT NULL,
     layer    INTEGER NOT NULL REFERENCES layers (id),
+    sum      INTEGER NOT NULL,
     PRIMARY KEY (vat, position, layer),
     FOREIGN KEY (vat, position) REFERENCES snapshots (vat, position) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
@@ -147,6 +152,7 @@ CREATE INDEX snapshot_layers_by_layer ON snapshot_layers (layer);
 CREATE TABLE module_layers (
     hash  BLOB NOT NULL REFERENCES modules (hash) ON DELETE CASCADE,
     layer INTEGER NOT NULL REFERENCES layers (id),
+    sum   INTEGER NOT NULL,
     PRIMARY KEY (hash, layer)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX module_layers_by_layer ON module_layers (layer);
@@ -154,24 +160,40 @@ CREATE TABLE vatstore (
     vat   INTEGER NOT NULL,
     key   TEXT NOT NULL,
     value TEXT NOT NULL,
+    sum   INTEGER NOT NULL,
     PRIMARY KEY (vat, key)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE host (
     key   TEXT NOT NULL PRIMARY KEY,
-    value BLOB NOT NULL
+    value BLOB NOT NULL,
+    sum   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// From version 1: the same tables, with what version 2 added. The table of spans is made anew, so that its text is the same as in a
-/// new store.
-const FILL_FROM_1: &str = "
-INSERT INTO spans (vat, start_position, end_position, hash, incarnation, open, bytes, content)
-    SELECT vat, start_position, end_position, hash, incarnation, open,
-        (SELECT coalesce(sum(length(entry)), 0) FROM transcript
-         WHERE transcript.vat = spans_1.vat AND position >= start_position AND position < end_position), 0
-    FROM spans_1;
-DROP TABLE spans_1;
+/// From version 1 to what version 2 had beyond it. The texts of these tables need not be those of a new store, since the step to
+/// version 3 makes all tables anew.
+const FROM_1_TO_2: &str = "
+ALTER TABLE spans ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE spans ADD COLUMN content INTEGER NOT NULL DEFAULT 0;
+UPDATE spans SET bytes = (SELECT coalesce(sum(length(entry)), 0) FROM transcript
+    WHERE transcript.vat = spans.vat AND position >= start_position AND position < end_position);
+CREATE INDEX spans_loose ON spans (vat, start_position) WHERE open = 0 AND content = 0;
+CREATE TABLE packs (vat, start_position, end_position, checksum, entries);
 ";
+
+/// Indexes of version 2, whose names the new ones need.
+const INDEXES_OF_2: [&str; 8] = [
+    "module_names_by_hash",
+    "vats_by_name",
+    "forks_by_parent",
+    "spans_open",
+    "spans_loose",
+    "layers_by_place",
+    "snapshot_layers_by_layer",
+    "module_layers_by_layer",
+];
+
+const PACK_COLUMNS: &str = "vat, start_position, end_position, checksum, entries";
 
 /// What the header of an SQLite file says about its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,8 +202,8 @@ pub(crate) enum Content {
     Nothing,
     /// A store of our version.
     Store,
-    /// A store of version 1.
-    Version1,
+    /// A store of an older version that can be migrated.
+    Older(u32),
 }
 
 /// Tells an empty file from a store of a version that we know, and refuses everything else.
@@ -193,7 +215,7 @@ pub(crate) fn inspect(connection: &Connection, path: &Path) -> Result<Content, F
     match (application_id, found) {
         (0, 0) if tables == 0 => Ok(Content::Nothing),
         (APPLICATION_ID, SCHEMA_VERSION) => Ok(Content::Store),
-        (APPLICATION_ID, 1) => Ok(Content::Version1),
+        (APPLICATION_ID, older @ 1..SCHEMA_VERSION) => Ok(Content::Older(older)),
         (APPLICATION_ID, 0) => {
             Err(Error::Damaged { what: format!("{}: no schema version", path.display()) }.into())
         }
@@ -204,19 +226,71 @@ pub(crate) fn inspect(connection: &Connection, path: &Path) -> Result<Content, F
 
 /// Writes the tables and the header; the caller has begun a transaction and commits it.
 pub(crate) fn create(connection: &Connection) -> Result<(), Fault> {
-    for tables in [TABLES, SPAN_TABLES, MORE_TABLES] {
-        connection.execute_batch(tables)?;
-    }
+    connection.execute_batch(TABLES)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     Ok(())
 }
 
-/// Makes a store of version 1 one of ours; the caller has begun a transaction and commits it.
-pub(crate) fn migrate(connection: &Connection) -> Result<(), Fault> {
-    connection.execute_batch("DROP INDEX spans_open; ALTER TABLE spans RENAME TO spans_1;")?;
-    connection.execute_batch(SPAN_TABLES)?;
-    connection.execute_batch(FILL_FROM_1)?;
+/// Refuses a store that is not of our version: who cannot migrate it would find no column of ours in it.
+pub(crate) fn require_current(content: Content, path: &Path) -> Result<(), Fault> {
+    let path = path.to_owned();
+    match content {
+        Content::Store => Ok(()),
+        Content::Nothing => Err(Error::NotAStore { path }.into()),
+        Content::Older(found) => Err(Error::OlderVersion { path, found, supported: SCHEMA_VERSION }.into()),
+    }
+}
+
+/// Makes a store of version `from` one of ours; the caller has begun a transaction and commits it. All tables are made anew, so
+/// that their texts are those of a new store: it takes the time to read and write all there is.
+pub(crate) fn migrate(connection: &Connection, from: u32) -> Result<(), Fault> {
+    if from == 1 {
+        connection.execute_batch(FROM_1_TO_2)?;
+    }
+    let names = || Table::ALL.iter().map(|table| table.name());
+    for index in INDEXES_OF_2 {
+        connection.execute_batch(&format!("DROP INDEX {index}"))?;
+    }
+    for name in names().chain(["packs"]) {
+        connection.execute_batch(&format!("ALTER TABLE {name} RENAME TO {name}_2"))?;
+    }
+    connection.execute_batch(TABLES)?;
+    for table in Table::ALL {
+        copy_with_sums(connection, table)?;
+    }
+    connection.execute_batch(&format!(
+        "INSERT INTO packs ({PACK_COLUMNS}) SELECT {PACK_COLUMNS} FROM packs_2;
+         DELETE FROM sqlite_sequence WHERE name IN ('vats', 'layers');
+         INSERT INTO sqlite_sequence (name, seq)
+             SELECT substr(name, 1, length(name) - 2), seq FROM sqlite_sequence WHERE name IN ('vats_2', 'layers_2');"
+    ))?;
+    // Those that refer to others before these.
+    for name in ["packs"].into_iter().chain(names().rev()) {
+        connection.execute_batch(&format!("DROP TABLE {name}_2"))?;
+    }
     connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    Ok(())
+}
+
+/// Fills a new table from the one that it replaces. What the older version had is taken as it is: nothing vouches for it.
+fn copy_with_sums(connection: &Connection, table: Table) -> Result<(), Fault> {
+    let columns = table.columns();
+    let mut insert = connection.prepare(&table.insert())?;
+    let mut select = connection.prepare(&format!("SELECT {} FROM {}_2", columns.join(", "), table.name()))?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let mut cells = Vec::with_capacity(columns.len());
+        for (index, column) in columns.iter().enumerate() {
+            let value = row.get_ref(index)?;
+            insert.raw_bind_parameter(index + 1, ToSqlOutput::Borrowed(value))?;
+            cells.push(match (*column, value) {
+                (row_sum::MEASURED_COLUMN, ValueRef::Blob(bytes)) => Cell::Number(bytes.len() as u64),
+                _ => Cell::from(value),
+            });
+        }
+        insert.raw_bind_parameter(columns.len() + 1, sum(table, &cells))?;
+        insert.raw_execute()?;
+    }
     Ok(())
 }

@@ -82,12 +82,12 @@ impl Session {
                 connection.execute_batch("BEGIN IMMEDIATE")?;
                 match content {
                     schema::Content::Nothing => schema::create(&connection)?,
-                    schema::Content::Version1 => schema::migrate(&connection)?,
+                    schema::Content::Older(version) => schema::migrate(&connection, version)?,
                     schema::Content::Store => {}
                 }
                 connection.execute_batch("COMMIT")?;
             } else {
-                require_current(content, path)?;
+                schema::require_current(content, path)?;
             }
             connection.busy_timeout(BUSY_WAIT)?;
             Ok(connection)
@@ -264,18 +264,6 @@ impl Session {
 
     fn run(&self, sql: &'static str) -> rusqlite::Result<()> {
         self.connection.prepare_cached(sql)?.execute([]).map(drop)
-    }
-}
-
-/// A reader cannot migrate, and would find no column of ours in an older store.
-fn require_current(content: schema::Content, path: &Path) -> Result<()> {
-    let path = path.to_owned();
-    match content {
-        schema::Content::Store => Ok(()),
-        schema::Content::Nothing => Err(Error::NotAStore { path }),
-        schema::Content::Version1 => {
-            Err(Error::OlderVersion { path, found: 1, supported: schema::SCHEMA_VERSION })
-        }
     }
 }
 

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::Result;
 use crate::error::{Error, Fault, Kind};
 use crate::id::{Incarnation, Position, VatId};
+use crate::row_sum::{RowDamage, Table, check, sum};
 use crate::session::Session;
 use crate::storage::Storage;
 
@@ -99,7 +100,7 @@ pub enum SpanContent {
 
 impl SpanContent {
     /// As the column has it.
-    pub(crate) fn number(self) -> i64 {
+    pub(crate) fn number(self) -> u64 {
         match self {
             SpanContent::Plain => 0,
             SpanContent::Compressed => 1,
@@ -107,7 +108,7 @@ impl SpanContent {
         }
     }
 
-    fn of_number(number: i64) -> Option<SpanContent> {
+    fn of_number(number: u64) -> Option<SpanContent> {
         [SpanContent::Plain, SpanContent::Compressed, SpanContent::Pruned]
             .into_iter()
             .find(|content| content.number() == number)
@@ -144,13 +145,54 @@ pub struct SpansVerified {
     pub pruned: u64,
 }
 
+/// All columns of spans, in the order of [`span_row`].
+macro_rules! select_spans {
+    () => {
+        "SELECT sum, vat, start_position, end_position, hash, incarnation, open, bytes, content FROM spans"
+    };
+}
+
 /// The part of an open span that appending needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OpenSpan {
     pub(crate) start: Position,
     pub(crate) end: Position,
     pub(crate) hash: SpanHash,
+    pub(crate) incarnation: Incarnation,
     pub(crate) bytes: u64,
+}
+
+impl OpenSpan {
+    /// The sum of its row.
+    pub(crate) fn sum(&self, vat: VatId) -> i64 {
+        row_sum(vat, &self.row(SpanState::Open))
+    }
+
+    /// As a row, whose entries are still as they were appended.
+    fn row(&self, state: SpanState) -> SpanRow {
+        let OpenSpan { start, end, hash, incarnation, bytes } = *self;
+        SpanRow {
+            start,
+            end,
+            hash,
+            incarnation,
+            state,
+            bytes,
+            compressed_bytes: 0,
+            content: SpanContent::Plain,
+        }
+    }
+}
+
+/// One of a vat's spans.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Which {
+    /// The one that ends last.
+    Newest,
+    /// The first of an incarnation.
+    FirstOf(Incarnation),
+    /// The one that begins here.
+    At(Position),
 }
 
 impl Storage {
@@ -174,11 +216,9 @@ impl Storage {
             if closed.start == closed.end {
                 return Ok(None);
             }
-            let incarnation = session.turn_span(vat, closed, None)?;
+            session.turn_span(vat, closed, None)?;
             self.may_have_loose_spans.store(true, Ordering::Relaxed);
-            let OpenSpan { start, end, hash, bytes } = closed;
-            let (state, content) = (SpanState::Closed, SpanContent::Plain);
-            Ok(Some(SpanRow { start, end, hash, incarnation, state, bytes, compressed_bytes: 0, content }))
+            Ok(Some(closed.row(SpanState::Closed)))
         })
     }
 
@@ -218,15 +258,12 @@ impl Session {
         }
         let span = self
             .connection
-            .prepare_cached(
-                "SELECT start_position, end_position, hash, bytes FROM spans WHERE vat = ? AND open = 1",
-            )?
-            .query_row([vat.0], |row| {
-                let (start, end) = (Position(row.get(0)?), Position(row.get(1)?));
-                Ok(OpenSpan { start, end, hash: hash(row, 2)?, bytes: row.get(3)? })
-            })
+            .prepare_cached(concat!(select_spans!(), " WHERE vat = ? AND open = 1"))?
+            .query_row([vat.0], span_row)
             .optional()?
             .ok_or_else(|| Error::unknown(Kind::Vat, vat))?;
+        let SpanRow { start, end, hash, incarnation, bytes, .. } = span;
+        let span = OpenSpan { start, end, hash, incarnation, bytes };
         self.open_spans.put(vat, span);
         Ok(span)
     }
@@ -239,7 +276,7 @@ impl Session {
         }
     }
 
-    /// Closes `span`, the open one of `vat`, and opens the next; returns the incarnation of the closed one.
+    /// Closes `span`, the open one of `vat`, and opens the next.
     ///
     /// The next span has `incarnation`, or the same as before. An empty span is replaced, not closed: two spans cannot begin
     /// at one position.
@@ -248,26 +285,26 @@ impl Session {
         vat: VatId,
         span: OpenSpan,
         incarnation: Option<Incarnation>,
-    ) -> std::result::Result<Incarnation, Fault> {
-        let close = if span.start == span.end {
-            "DELETE FROM spans WHERE vat = ? AND start_position = ? RETURNING incarnation"
+    ) -> std::result::Result<(), Fault> {
+        if span.start == span.end {
+            self.connection
+                .prepare_cached("DELETE FROM spans WHERE vat = ? AND start_position = ?")?
+                .execute([vat.0, span.start.0])?;
         } else {
-            "UPDATE spans SET open = 0 WHERE vat = ? AND start_position = ? RETURNING incarnation"
-        };
-        let old = self
-            .connection
-            .prepare_cached(close)?
-            .query_row([vat.0, span.start.0], |row| row.get(0).map(Incarnation))?;
-        self.insert_open_span(vat, span.end, incarnation.unwrap_or(old))?;
-        Ok(old)
+            rewrite(&self.connection, vat, &span.row(SpanState::Closed))?;
+        }
+        self.insert_open_span(vat, span.end, incarnation.unwrap_or(span.incarnation))
     }
 
     /// Closes the open span of a vat that ends here: nothing can be appended any more.
     pub(crate) fn close_last_span(&mut self, vat: VatId) -> std::result::Result<(), Fault> {
+        match self.open_span(vat) {
+            Ok(span) => rewrite(&self.connection, vat, &span.row(SpanState::Closed))?,
+            // An imported vat that is terminated has no span yet.
+            Err(Fault::Ours(Error::Unknown { .. })) => {}
+            Err(error) => return Err(error),
+        }
         self.open_spans.pop(&vat);
-        self.connection
-            .prepare_cached("UPDATE spans SET open = 0 WHERE vat = ? AND open = 1")?
-            .execute([vat.0])?;
         Ok(())
     }
 
@@ -279,37 +316,128 @@ impl Session {
         incarnation: Incarnation,
     ) -> std::result::Result<(), Fault> {
         self.open_spans.pop(&vat);
-        self.connection
-            .prepare_cached(
-                "INSERT INTO spans (vat, start_position, end_position, hash, incarnation, open, bytes, content) \
-                 VALUES (?1, ?2, ?2, ?3, ?4, 1, 0, 0)",
-            )?
-            .execute(params![vat.0, start.0, SpanHash::seed().as_str(), incarnation.0])?;
-        Ok(())
+        let span = OpenSpan { start, end: start, hash: SpanHash::seed(), incarnation, bytes: 0 };
+        Ok(insert(&self.connection, vat, &span.row(SpanState::Open))?)
     }
 }
 
-pub(crate) fn spans(connection: &Connection, vat: VatId) -> rusqlite::Result<Vec<SpanRow>> {
+/// Keeps a new span.
+pub(crate) fn insert(connection: &Connection, vat: VatId, span: &SpanRow) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "SELECT start_position, end_position, hash, incarnation, open, bytes, content, \
-             (SELECT coalesce(sum(length(entries)), 0) FROM packs WHERE packs.vat = spans.vat \
-             AND packs.start_position >= spans.start_position AND packs.start_position < spans.end_position) \
-             FROM spans WHERE vat = ? ORDER BY start_position",
+            "INSERT INTO spans (vat, start_position, end_position, hash, incarnation, open, bytes, content, sum) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
-        .query_map([vat.0], |row| {
-            Ok(SpanRow {
-                start: Position(row.get(0)?),
-                end: Position(row.get(1)?),
-                hash: hash(row, 2)?,
-                incarnation: Incarnation(row.get(3)?),
-                state: if row.get(4)? { SpanState::Open } else { SpanState::Closed },
-                bytes: row.get(5)?,
-                content: content(row, 6)?,
-                compressed_bytes: row.get(7)?,
-            })
-        })?
-        .collect()
+        .execute(params![
+            vat.0,
+            span.start.0,
+            span.end.0,
+            span.hash.as_str(),
+            span.incarnation.0,
+            span.state == SpanState::Open,
+            span.bytes,
+            span.content.number(),
+            row_sum(vat, span)
+        ])?;
+    Ok(())
+}
+
+/// Writes what can change of a span that no longer grows: whether it is open, and where its entries are.
+fn rewrite(connection: &Connection, vat: VatId, span: &SpanRow) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE spans SET open = ?, content = ?, sum = ? WHERE vat = ? AND start_position = ?",
+        )?
+        .execute(params![
+            span.state == SpanState::Open,
+            span.content.number(),
+            row_sum(vat, span),
+            vat.0,
+            span.start.0
+        ])?;
+    Ok(())
+}
+
+/// Notes where the entries of a span are.
+pub(crate) fn set_content(
+    connection: &Connection,
+    vat: VatId,
+    start: Position,
+    content: SpanContent,
+) -> rusqlite::Result<()> {
+    match one(connection, vat, Which::At(start))? {
+        Some(span) if span.content != content => rewrite(connection, vat, &SpanRow { content, ..span }),
+        _ => Ok(()),
+    }
+}
+
+fn row_sum(vat: VatId, span: &SpanRow) -> i64 {
+    let cells = [
+        vat.0.into(),
+        span.start.0.into(),
+        span.end.0.into(),
+        span.hash.as_str().into(),
+        span.incarnation.0.into(),
+        u64::from(span.state == SpanState::Open).into(),
+        span.bytes.into(),
+        span.content.number().into(),
+    ];
+    sum(Table::Spans, &cells)
+}
+
+/// One span of a vat, if it is there.
+pub(crate) fn one(connection: &Connection, vat: VatId, which: Which) -> rusqlite::Result<Option<SpanRow>> {
+    let (sql, parameter) = match which {
+        Which::Newest => (
+            concat!(
+                select_spans!(),
+                " WHERE vat = ? AND start_position >= ? ORDER BY start_position DESC LIMIT 1"
+            ),
+            0,
+        ),
+        Which::FirstOf(incarnation) => (
+            concat!(select_spans!(), " WHERE vat = ? AND incarnation = ? ORDER BY start_position LIMIT 1"),
+            incarnation.0.into(),
+        ),
+        Which::At(start) => (concat!(select_spans!(), " WHERE vat = ? AND start_position = ?"), start.0),
+    };
+    connection.prepare_cached(sql)?.query_row([vat.0, parameter], span_row).optional()
+}
+
+/// All spans of a vat, oldest first: each verified, and without a gap between them.
+pub(crate) fn spans(connection: &Connection, vat: VatId) -> rusqlite::Result<Vec<SpanRow>> {
+    let mut packed = connection.prepare_cached(
+        "SELECT coalesce(sum(length(entries)), 0) FROM packs \
+         WHERE vat = ? AND start_position >= ? AND start_position < ?",
+    )?;
+    let mut select =
+        connection.prepare_cached(concat!(select_spans!(), " WHERE vat = ? ORDER BY start_position"))?;
+    let mut spans: Vec<SpanRow> = Vec::new();
+    for span in select.query_map([vat.0], span_row)? {
+        let span = span?;
+        if let Some(before) = spans.last().filter(|before| before.end != span.start) {
+            let row = format!("of vat {vat} that begins at {} is not there, or", before.end);
+            return Err(RowDamage { table: Table::Spans.name(), row }.into());
+        }
+        let compressed_bytes = packed.query_row([vat.0, span.start.0, span.end.0], |row| row.get(0))?;
+        spans.push(SpanRow { compressed_bytes, ..span });
+    }
+    Ok(spans)
+}
+
+/// A row of [`select_spans`], verified; without the bytes of its packs.
+fn span_row(row: &Row<'_>) -> rusqlite::Result<SpanRow> {
+    check(row, Table::Spans, 0)?;
+    Ok(SpanRow {
+        start: Position(row.get(2)?),
+        end: Position(row.get(3)?),
+        hash: hash(row, 4)?,
+        incarnation: Incarnation(row.get(5)?),
+        state: if row.get(6)? { SpanState::Open } else { SpanState::Closed },
+        bytes: row.get(7)?,
+        compressed_bytes: 0,
+        content: content(row, 8)?,
+    })
 }
 
 fn content(row: &Row<'_>, column: usize) -> rusqlite::Result<SpanContent> {

@@ -146,7 +146,7 @@ impl Storage {
     }
 }
 
-fn require_file(dir: &Path) -> Result<PathBuf> {
+pub(crate) fn require_file(dir: &Path) -> Result<PathBuf> {
     let path = dir.join(FILE);
     match path.try_exists() {
         Ok(true) => Ok(path),

@@ -13,7 +13,9 @@ use crate::error::{Error, Fault};
 use crate::fork;
 use crate::id::{Position, VatId};
 use crate::pack;
+use crate::row_sum::{Table, check, sum};
 use crate::session::Session;
+use crate::span;
 use crate::storage::Storage;
 use crate::vatstore::VatstoreWrite;
 
@@ -149,7 +151,7 @@ fn chunk(
     end: Position,
 ) -> rusqlite::Result<VecDeque<(Position, Vec<u8>)>> {
     let mut statement = connection.prepare_cached(
-        "SELECT position, entry FROM transcript WHERE vat = ? AND position >= ? AND position < ? ORDER BY position",
+        "SELECT sum, vat, position, entry FROM transcript WHERE vat = ? AND position >= ? AND position < ? ORDER BY position",
     )?;
     let mut rows = statement.query([vat.0, from.0, end.0])?;
     let mut chunk = VecDeque::new();
@@ -157,7 +159,8 @@ fn chunk(
     let mut expected = from;
     while chunk.len() < CHUNK_ENTRIES && bytes < CHUNK_BYTES {
         let Some(row) = rows.next()? else { break };
-        let (position, entry): (u64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        check(row, Table::Transcript, 0)?;
+        let (position, entry): (u64, Vec<u8>) = (row.get(2)?, row.get(3)?);
         if Position(position) != expected {
             break;
         }
@@ -190,7 +193,11 @@ fn missing(
 
 /// The position after the newest entry of `vat`, by its spans.
 fn end_position(connection: &Connection, vat: VatId) -> rusqlite::Result<Position> {
-    connection
-        .prepare_cached("SELECT coalesce(max(end_position), 0) FROM spans WHERE vat = ?")?
-        .query_row([vat.0], |row| row.get(0).map(Position))
+    let newest = span::one(connection, vat, span::Which::Newest)?;
+    Ok(newest.map_or(Position::START, |span| span.end))
+}
+
+/// The sum of an entry's row.
+pub(crate) fn entry_sum(vat: VatId, position: Position, entry: &[u8]) -> i64 {
+    sum(Table::Transcript, &[vat.0.into(), position.0.into(), entry.into()])
 }

@@ -9,13 +9,15 @@
 //!                        quarantined ────────────────┘
 //! ```
 
-use rusqlite::types::Type;
+use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::Result;
 use crate::error::{Error, Fault, Kind};
+use crate::gap::check_vat_name;
 use crate::id::{Incarnation, ModuleHash, Position, VatId};
 use crate::module;
+use crate::row_sum::{RowDamage, Table, check, sum};
 use crate::session::Session;
 use crate::storage::Storage;
 
@@ -59,12 +61,16 @@ pub struct VatRow {
 macro_rules! select_vats {
     ($condition:literal) => {
         concat!(
-            "SELECT id, name, module, status, reason, options, vats.incarnation, coalesce(end_position, 0) ",
+            "SELECT vats.sum, id, name, module, status, reason, options, vats.incarnation, ",
+            "spans.sum, spans.vat, start_position, end_position, hash, spans.incarnation, open, bytes, content ",
             "FROM vats LEFT JOIN spans ON spans.vat = vats.id AND spans.open = 1 ",
             $condition
         )
     };
 }
+/// Where [`select_vats`] has the open span.
+const SPAN_SUM: usize = 8;
+const SPAN_END: usize = 11;
 
 impl Storage {
     /// Makes a vat of a module, with an empty transcript.
@@ -80,11 +86,7 @@ impl Storage {
             if by_name(connection, name)?.is_some() {
                 return Err(Error::duplicate(Kind::Vat, name).into());
             }
-            let vat = connection
-                .prepare_cached(
-                    "INSERT INTO vats (name, module, status, options, incarnation) VALUES (?, ?, 0, ?, 0) RETURNING id",
-                )?
-                .query_row(params![name, module.0, options], |row| row.get(0).map(VatId))?;
+            let vat = insert(connection, name, module, options, Incarnation(0))?;
             session.insert_open_span(vat, Position::START, Incarnation(0))?;
             Ok(vat)
         })
@@ -133,6 +135,20 @@ impl Storage {
         })
     }
 
+    /// The ids of all vats that are not terminated, in order, as they stand in the table: for who wants to know which rows can be
+    /// read.
+    ///
+    /// # Errors
+    ///
+    /// As [`vats_after`](Storage::vats_after), but not because of one row.
+    pub fn vat_ids(&self) -> Result<Vec<VatId>> {
+        self.read_beside("list vats", |session| {
+            let mut statement =
+                session.connection.prepare_cached("SELECT id FROM vats WHERE status <> 1 ORDER BY id")?;
+            Ok(statement.query_map([], |row| row.get(0).map(VatId))?.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
     /// All vats, in the order of their ids, terminated ones too.
     ///
     /// # Errors
@@ -158,11 +174,8 @@ impl Storage {
     /// As [`set_status`](Storage::set_status).
     pub fn set_options(&self, vat: VatId, options: &str) -> Result<()> {
         self.write("set a vat's options", |session| {
-            let found = session
-                .connection
-                .prepare_cached("UPDATE vats SET options = ? WHERE id = ? AND status <> 1")?
-                .execute(params![options, vat.0])?;
-            require_found(found, vat)
+            let row = not_terminated(&session.connection, vat)?;
+            Ok(rewrite(&session.connection, &VatRow { options: options.to_owned(), ..row })?)
         })
     }
 
@@ -176,10 +189,9 @@ impl Storage {
         self.write("begin an incarnation", |session| {
             module::require(&session.connection, module)?;
             let span = session.open_span(vat)?;
-            let incarnation = session
-                .connection
-                .prepare_cached("UPDATE vats SET module = ?, incarnation = incarnation + 1 WHERE id = ? RETURNING incarnation")?
-                .query_row(params![module.0, vat.0], |row| row.get(0).map(Incarnation))?;
+            let row = not_terminated(&session.connection, vat)?;
+            let incarnation = Incarnation(row.incarnation.0 + 1);
+            rewrite(&session.connection, &VatRow { module, incarnation, ..row })?;
             session.turn_span(vat, span, Some(incarnation))?;
             Ok(incarnation)
         })
@@ -197,31 +209,89 @@ pub(crate) fn set_status(
     vat: VatId,
     status: &VatStatus,
 ) -> std::result::Result<(), Fault> {
-    let (number, reason) = match status {
-        VatStatus::Alive => (0, None),
-        VatStatus::Terminated { reason } => (1, Some(reason)),
-        VatStatus::Quarantined { reason } => (2, Some(reason)),
-    };
-    let found = session
-        .connection
-        .prepare_cached("UPDATE vats SET status = ?, reason = ? WHERE id = ? AND status <> 1")?
-        .execute(params![number, reason, vat.0])?;
-    require_found(found, vat)?;
+    let row = not_terminated(&session.connection, vat)?;
+    rewrite(&session.connection, &VatRow { status: status.clone(), ..row })?;
     if matches!(status, VatStatus::Terminated { .. }) {
         session.close_last_span(vat)?;
     }
     Ok(())
 }
 
-fn require_found(found: usize, vat: VatId) -> std::result::Result<(), Fault> {
-    if found == 0 { Err(Error::unknown(Kind::Vat, vat).into()) } else { Ok(()) }
+/// Keeps a new vat, alive; its id.
+pub(crate) fn insert(
+    connection: &Connection,
+    name: &str,
+    module: ModuleHash,
+    options: &str,
+    incarnation: Incarnation,
+) -> rusqlite::Result<VatId> {
+    let id = connection
+        .prepare_cached(
+            "INSERT INTO vats (name, module, status, options, incarnation, sum) VALUES (?, ?, 0, ?, ?, 0) RETURNING id",
+        )?
+        .query_row(params![name, module.0, options, incarnation.0], |row| row.get(0).map(VatId))?;
+    let (status, next_position) = (VatStatus::Alive, Position::START);
+    let (name, options) = (name.to_owned(), options.to_owned());
+    rewrite(connection, &VatRow { id, name, module, status, options, incarnation, next_position })?;
+    Ok(id)
 }
 
-pub(crate) fn by_name(connection: &Connection, name: &str) -> rusqlite::Result<Option<VatRow>> {
+/// Writes all columns of a vat's row.
+fn rewrite(connection: &Connection, row: &VatRow) -> rusqlite::Result<()> {
+    let (status, reason) = match &row.status {
+        VatStatus::Alive => (0u64, None),
+        VatStatus::Terminated { reason } => (1, Some(reason.as_str())),
+        VatStatus::Quarantined { reason } => (2, Some(reason.as_str())),
+    };
+    let VatRow { id, name, module, options, incarnation, .. } = row;
+    let cells = [
+        id.0.into(),
+        name.as_str().into(),
+        (&module.0).into(),
+        status.into(),
+        reason.into(),
+        options.as_str().into(),
+        incarnation.0.into(),
+    ];
     connection
+        .prepare_cached(
+            "UPDATE vats SET name = ?, module = ?, status = ?, reason = ?, options = ?, incarnation = ?, sum = ? \
+             WHERE id = ?",
+        )?
+        .execute(params![
+            name,
+            module.0,
+            status,
+            reason,
+            options,
+            incarnation.0,
+            sum(Table::Vats, &cells),
+            id.0
+        ])?;
+    Ok(())
+}
+
+pub(crate) fn by_name(connection: &Connection, name: &str) -> std::result::Result<Option<VatRow>, Fault> {
+    let found = connection
         .prepare_cached(select_vats!("WHERE name = ? AND status <> 1"))?
         .query_row([name], vat_row)
-        .optional()
+        .optional()?;
+    if found.is_none() {
+        check_vat_name(connection, name)?;
+    }
+    Ok(found)
+}
+
+/// The vat's row without its position, unless it is unknown or terminated.
+fn not_terminated(connection: &Connection, vat: VatId) -> std::result::Result<VatRow, Fault> {
+    let row = connection
+        .prepare_cached(
+            "SELECT sum, id, name, module, status, reason, options, incarnation FROM vats WHERE id = ?",
+        )?
+        .query_row([vat.0], |row| row_at(row, Position::START))
+        .optional()?;
+    let row = row.filter(|row| !matches!(row.status, VatStatus::Terminated { .. }));
+    row.ok_or_else(|| Error::unknown(Kind::Vat, vat).into())
 }
 
 /// The vat, unless it is unknown or terminated.
@@ -234,25 +304,43 @@ pub(crate) fn alive(connection: &Connection, vat: VatId) -> std::result::Result<
 }
 
 fn vat_row(row: &Row<'_>) -> rusqlite::Result<VatRow> {
+    let has_span = row.get_ref(SPAN_SUM)? != ValueRef::Null;
+    let next_position = if has_span {
+        check(row, Table::Spans, SPAN_SUM)?;
+        Position(row.get(SPAN_END)?)
+    } else {
+        Position::START
+    };
+    let found = row_at(row, next_position)?;
+    if !has_span && !matches!(found.status, VatStatus::Terminated { .. }) {
+        let row = format!("of the open span of vat {} is not there, or", found.id);
+        return Err(RowDamage { table: Table::Spans.name(), row }.into());
+    }
+    Ok(found)
+}
+
+/// The vat of a row that begins with its columns.
+fn row_at(row: &Row<'_>, next_position: Position) -> rusqlite::Result<VatRow> {
+    check(row, Table::Vats, 0)?;
     Ok(VatRow {
-        id: VatId(row.get(0)?),
-        name: row.get(1)?,
-        module: ModuleHash(row.get(2)?),
+        id: VatId(row.get(1)?),
+        name: row.get(2)?,
+        module: ModuleHash(row.get(3)?),
         status: vat_status(row)?,
-        options: row.get(5)?,
-        incarnation: Incarnation(row.get(6)?),
-        next_position: Position(row.get(7)?),
+        options: row.get(6)?,
+        incarnation: Incarnation(row.get(7)?),
+        next_position,
     })
 }
 
 fn vat_status(row: &Row<'_>) -> rusqlite::Result<VatStatus> {
-    match row.get(3)? {
+    match row.get(4)? {
         0 => Ok(VatStatus::Alive),
-        1 => Ok(VatStatus::Terminated { reason: row.get(4)? }),
-        2 => Ok(VatStatus::Quarantined { reason: row.get(4)? }),
+        1 => Ok(VatStatus::Terminated { reason: row.get(5)? }),
+        2 => Ok(VatStatus::Quarantined { reason: row.get(5)? }),
         other => {
             let reason = format!("{other} is not a vat status").into();
-            Err(rusqlite::Error::FromSqlConversionFailure(3, Type::Integer, reason))
+            Err(rusqlite::Error::FromSqlConversionFailure(4, Type::Integer, reason))
         }
     }
 }

@@ -39,6 +39,7 @@ mod error;
 mod eviction;
 mod evidence;
 mod lease;
+mod mend;
 mod moment;
 mod name;
 mod options;
@@ -70,6 +71,7 @@ pub use contrast::{ChangedGlobal, ChangedKey, ChangedPages, Contrast};
 pub use convert::{Behind, Budget, Conversion, ConversionProgress, Converted, Pace, Spent};
 pub use error::Error;
 pub use lease::{Report, VatLease};
+pub use mend::RestoredStorage;
 pub use moment::Moment;
 pub use name::{InvalidName, VatName};
 pub use options::VatOptions;
@@ -84,8 +86,8 @@ pub use upkeep::{DamagedLayer, Scrubbed};
 pub use vat_engine::{SyscallHandler, SyscallVerdict, limits, module_bytes, thread_stack_bytes};
 pub use vat_image::{Disk, HeapRoot, LayerLocation, PageNo, RestoreMethod};
 pub use vat_storage::{
-    Compressed, ModuleHash, Retention, SpanContent, SpanPolicy, SpanRow, SpanState, Storage, VatId, VatRow,
-    VatStatus,
+    Compressed, DamagedRow, ModuleHash, Repaired, Retention, SpanContent, SpanPolicy, SpanRow, SpanState,
+    Storage, VatId, VatRow, VatStatus,
 };
 pub use verify::{StateDifference, Verdict, Verification};
 pub use warehouse::Warehouse;

@@ -113,7 +113,9 @@ impl Inner {
             }
             self.snapshots.forget(row.id);
         }
-        for snapshot in self.storage.snapshots(row.id)? {
+        let (snapshots, damaged) = self.storage.snapshots_and_damaged(row.id)?;
+        self.counters.fallbacks.add(damaged);
+        for snapshot in snapshots {
             if snapshot.incarnation != row.incarnation {
                 continue; // A heap of code that was replaced.
             }

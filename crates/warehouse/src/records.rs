@@ -1,7 +1,8 @@
 //! Scrubbing the durable records: everything in the store that something else in it can vouch for.
 //!
 //! ```text
-//!   file         pages of SQLite, foreign keys            a module   its bytes by its hash, its birth image's description
+//!   file         pages of SQLite, foreign keys            a row      its columns by its sum
+//!   a module     its bytes by its hash, its birth image's description
 //!   a vat        its options, its spans by their hashes   a vat's storage   what its transcript says was written
 //!   a snapshot   its description by its checksum, its heap root by its pages' hashes
 //! ```
@@ -12,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vat_abi::{Outcome, Syscall};
-use vat_storage::{ModuleRow, Position, SnapshotRow, Storage, VatId, VatRow, VatStatus};
+use vat_storage::{ModuleRow, Position, SnapshotRow, Storage, VatId, VatRow};
 
 use crate::descriptor::Descriptor;
 use crate::error::Error;
@@ -40,16 +41,19 @@ impl Inner {
         if let Err(error) = self.storage.check_file() {
             found.push(DamagedRecord { what: error.to_string(), vat: None });
         }
-        for module in self.storage.modules()? {
+        for row in self.storage.damaged_rows()? {
+            let what = format!("the row {} of the table {} is not what was written", row.row, row.table);
+            found.push(DamagedRecord { what, vat: None });
+        }
+        for hash in self.storage.module_hashes()? {
+            let Some(module) = readable(self.storage.module_row(hash))? else { continue };
             found.extend(self.damage_of_module(&module).map(|what| DamagedRecord { what, vat: None }));
         }
-        for vat in self.storage.vats()? {
-            if matches!(vat.status, VatStatus::Terminated { .. }) {
-                continue;
-            }
+        for id in self.storage.vat_ids()? {
+            scrubbed.vats += 1;
+            let Some(vat) = readable(self.storage.vat(id))? else { continue };
             let damage = self.damage_of_vat(&vat, &mut scrubbed.pruned_spans)?;
             found.extend(damage.into_iter().map(|what| DamagedRecord { what, vat: Some(vat.name.clone()) }));
-            scrubbed.vats += 1;
         }
         Ok(())
     }
@@ -113,14 +117,19 @@ impl Inner {
         let keys = match self.differing_keys(vat) {
             Ok(keys) => keys,
             Err(error @ Error::Damaged { .. }) => return Ok(vec![error.to_string()]),
-            // What wrote the oldest keys is gone on purpose, so that there is nothing to compare with.
-            Err(Error::Storage(vat_storage::Error::Pruned { .. })) => return Ok(Vec::new()),
+            // Reported as a row; and what pruned entries wrote, nothing here knows.
+            Err(Error::Storage(
+                vat_storage::Error::DamagedRow { .. } | vat_storage::Error::Pruned { .. },
+            )) => return Ok(Vec::new()),
             // An ancestor that was terminated has no spans left that could tell of it.
             Err(Error::Storage(vat_storage::Error::MissingEntry { .. }))
-                if self.storage.origin(vat.id)?.is_some() =>
+                if self.storage.origin(vat.id).is_ok_and(|origin| origin.is_some()) =>
             {
                 return Ok(Vec::new());
             }
+            Err(Error::Storage(
+                error @ (vat_storage::Error::MissingEntry { .. } | vat_storage::Error::Damaged { .. }),
+            )) => return Ok(vec![format!("its transcript: {error}")]),
             Err(error) => return Err(error),
         };
         let say = |key| format!("its vat storage under {key:?} is not what its transcript says");
@@ -154,6 +163,15 @@ fn apply(keys: &mut Keys, syscall: Syscall) {
         Syscall::VatstoreSet(key, value) => drop(keys.insert(key, value)),
         Syscall::VatstoreDelete(key) => drop(keys.remove(&key)),
         _ => {}
+    }
+}
+
+/// What was read, unless it is damaged, which its row's sum has told already.
+fn readable<T>(read: Result<T, vat_storage::Error>) -> Result<Option<T>, Error> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(vat_storage::Error::DamagedRow { .. } | vat_storage::Error::Unknown { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -74,7 +74,7 @@ impl Warehouse {
     /// If the directory is in use, damaged, of a newer version, or cannot be written.
     pub fn open(dir: &Path, config: WarehouseConfig) -> Result<Warehouse, Error> {
         std::fs::create_dir_all(dir).map_err(|source| Error::Directory { path: dir.to_owned(), source })?;
-        Self::with_storage(Storage::open(dir)?, dir, config)
+        Self::open_mended(Storage::open, dir, config)
     }
 
     /// Opens a data directory that must exist.
@@ -82,10 +82,14 @@ impl Warehouse {
     /// # Errors
     /// As [`Warehouse::open`], and if there is none.
     pub fn open_existing(dir: &Path, config: WarehouseConfig) -> Result<Warehouse, Error> {
-        Self::with_storage(Storage::open_existing(dir)?, dir, config)
+        Self::open_mended(Storage::open_existing, dir, config)
     }
 
-    fn with_storage(storage: Storage, dir: &Path, config: WarehouseConfig) -> Result<Warehouse, Error> {
+    pub(crate) fn with_storage(
+        storage: Storage,
+        dir: &Path,
+        config: WarehouseConfig,
+    ) -> Result<Warehouse, Error> {
         let storage = Arc::new(storage);
         storage.set_span_policy(config.span_policy)?;
         if let Some(level) = config.retention {

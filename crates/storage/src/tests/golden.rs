@@ -1,7 +1,7 @@
 //! The durable format: its schema as text, and a store of each version as a file, opened by today's code.
 //!
 //! `UPDATE_EXPECT=1 cargo test -p vat-storage` writes those of the current version anew. That is right for a version that was
-//! never released; a released file is never changed: version 1 is only read.
+//! never released; a released file is never changed: versions 1 and 2 are only read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,17 +31,20 @@ fn statements(connection: &Connection) -> rusqlite::Result<String> {
 }
 
 #[test]
-fn the_kept_store_of_version_1_is_what_version_1_wrote() {
-    let dir = TempDir::new().expect("a directory");
-    let copy = dir.path().join("store.sqlite");
-    fs::copy(golden("store-1.sqlite"), &copy).expect("the golden store");
-    let kept = statements(&Connection::open(copy).expect("it opens")).expect("the schema");
-    assert_eq!(kept, fs::read_to_string(golden("schema-1.sql")).expect("the golden schema"));
+fn the_kept_stores_of_older_versions_are_what_these_wrote() {
+    for version in [1, 2] {
+        let dir = TempDir::new().expect("a directory");
+        let copy = dir.path().join("store.sqlite");
+        fs::copy(golden(&format!("store-{version}.sqlite")), &copy).expect("the golden store");
+        let kept = statements(&Connection::open(copy).expect("it opens")).expect("the schema");
+        let schema = golden(&format!("schema-{version}.sql"));
+        assert_eq!(kept, fs::read_to_string(schema).expect("the golden schema"), "version {version}");
+    }
 }
 
 #[test]
-fn the_schema_is_version_2() {
-    expect_file![golden("schema-2.sql")].assert_eq(&schema(&Scratch::new().storage));
+fn the_schema_is_version_3() {
+    expect_file![golden("schema-3.sql")].assert_eq(&schema(&Scratch::new().storage));
 }
 
 #[test]
@@ -63,7 +66,7 @@ fn the_settings_are_what_durability_needs() {
         synchronous 2
         foreign_keys 1
         application_id 1447122007
-        user_version 2
+        user_version 3
         busy_timeout 5000
     "#]]
     .assert_eq(&text);
@@ -104,7 +107,7 @@ fn furnish(storage: &Storage) {
 }
 
 /// The same, with what version 2 added: a compressed span, and one that was pruned.
-fn furnish_2(storage: &Storage) {
+pub(super) fn furnish_more(storage: &Storage) {
     furnish(storage);
     let module = ModuleHash::of(WASM);
     let dave = storage.create_vat("dave", module, "{}").expect("created");
@@ -129,14 +132,14 @@ fn copy_of(file: &str) -> TempDir {
     dir
 }
 
-fn copy_of_version_2() -> TempDir {
+fn copy_of_version_3() -> TempDir {
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         let Scratch { storage, dir } = Scratch::new();
-        furnish_2(&storage);
+        furnish_more(&storage);
         drop(storage);
-        fs::copy(dir.path().join("store.sqlite"), golden("store-2.sqlite")).expect("written");
+        fs::copy(dir.path().join("store.sqlite"), golden("store-3.sqlite")).expect("written");
     }
-    copy_of("store-2.sqlite")
+    copy_of("store-3.sqlite")
 }
 
 /// What is in a file, and its version, without opening it as a store.
@@ -152,23 +155,27 @@ fn without_packs(dump: &str) -> String {
 }
 
 #[test]
-fn a_store_of_version_1_becomes_one_of_today() {
-    let dir = copy_of("store-1.sqlite");
-    let (version, before) = raw_dump(dir.path());
-    assert_eq!(version, 1);
-    expect_file![golden("store-1.txt")].assert_eq(&before);
-    let storage = Storage::open_existing(dir.path()).expect("opens, and migrates");
-    storage.check_file().expect("whole");
-    let written = Scratch::new();
-    furnish(&written.storage);
-    assert_eq!(schema(&storage), schema(&written.storage), "today's code makes the same tables");
-    assert_eq!(dump(&storage), dump(&written.storage), "today's code writes the same rows");
-    for vat in storage.vats().expect("vats") {
-        storage.verify_spans(vat.id).expect("the entries that were there");
+fn a_store_of_an_older_version_becomes_one_of_today() {
+    let furnishes: [(u32, fn(&Storage)); 2] = [(1, furnish), (2, furnish_more)];
+    for (version, furnish) in furnishes {
+        let dir = copy_of(&format!("store-{version}.sqlite"));
+        let (found, before) = raw_dump(dir.path());
+        assert_eq!(found, version);
+        expect_file![golden(&format!("store-{version}.txt"))].assert_eq(&before);
+        let storage = Storage::open_existing(dir.path()).expect("opens, and migrates");
+        storage.check_file().expect("whole");
+        let written = Scratch::new();
+        furnish(&written.storage);
+        assert_eq!(schema(&storage), schema(&written.storage), "today's code makes the same tables");
+        let dumps = [&storage, &written.storage].map(|storage| without_packs(&dump(storage)));
+        assert_eq!(dumps[0], dumps[1], "today's code writes the same rows");
+        for vat in storage.vats().expect("vats") {
+            storage.verify_spans(vat.id).expect("the entries that were there");
+        }
+        drop(storage);
+        let (version, _) = raw_dump(dir.path());
+        assert_eq!(version, 3, "migrated once");
     }
-    drop(storage);
-    let (version, _) = raw_dump(dir.path());
-    assert_eq!(version, 2, "migrated once");
 }
 
 #[test]
@@ -201,7 +208,7 @@ fn a_crash_in_the_middle_of_the_migration_leaves_version_1() {
     let (_, before) = raw_dump(dir.path());
     let file = Connection::open(dir.path().join("store.sqlite")).expect("the file");
     file.execute_batch("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE").expect("begun");
-    crate::schema::migrate(&file).expect("migrated, not committed");
+    crate::schema::migrate(&file, 1).expect("migrated, not committed");
     file.cache_flush().expect("as far on disk as a transaction can be");
     let crashed = TempDir::new().expect("a directory");
     for name in ["store.sqlite", "store.sqlite-wal"] {
@@ -222,13 +229,13 @@ fn a_migration_that_fails_leaves_version_1() {
 }
 
 #[test]
-fn a_store_of_version_2_reads_as_it_was_written() {
-    let dir = copy_of_version_2();
+fn a_store_of_version_3_reads_as_it_was_written() {
+    let dir = copy_of_version_3();
     let storage = Storage::open_existing(dir.path()).expect("opens");
     storage.check_file().expect("whole");
-    expect_file![golden("store-2.txt")].assert_eq(&dump(&storage));
+    expect_file![golden("store-3.txt")].assert_eq(&dump(&storage));
     let written = Scratch::new();
-    furnish_2(&written.storage);
+    furnish_more(&written.storage);
     assert_eq!(schema(&storage), schema(&written.storage), "today's code makes the same tables");
     assert_eq!(without_packs(&dump(&storage)), without_packs(&dump(&written.storage)), "and the same rows");
     let dave = storage.vat_by_name("dave").expect("read").expect("dave").id;

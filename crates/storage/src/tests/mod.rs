@@ -14,6 +14,7 @@
 mod buffer;
 mod cranks;
 mod crash;
+mod damage;
 mod failures;
 mod forks;
 mod golden;
@@ -32,6 +33,7 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use tempfile::TempDir;
 
+use crate::row_sum::{self, Cell, Table};
 use crate::{CrankRecord, Error, ModuleHash, Position, Storage, VatId, VatstoreWrite};
 
 /// A module's bytes; to storage they are only bytes.
@@ -87,8 +89,35 @@ fn edit(dir: &Path, sql: &str) {
     Connection::open(dir.join("store.sqlite")).and_then(|file| file.execute_batch(sql)).expect("valid SQL");
 }
 
-/// All tables with all rows, as text, as this connection sees them.
+/// Gives every row the sum of what is in it.
+fn reseal(storage: &Storage) {
+    let reseal = |connection: &Connection| -> rusqlite::Result<()> {
+        for table in Table::ALL {
+            let keys = &table.columns()[..table.key_columns()];
+            let mut select = connection.prepare(&table.select(""))?;
+            let mut rows = select.query([])?;
+            while let Some(row) = rows.next()? {
+                let mut cells = Vec::new();
+                for column in 0..table.columns().len() {
+                    cells.push(Cell::from(row.get_ref(column + 1)?));
+                }
+                let mut key = Vec::new();
+                for column in 0..keys.len() {
+                    key.push(row.get::<_, rusqlite::types::Value>(column + 1)?);
+                }
+                let sum = rusqlite::types::Value::Integer(row_sum::sum(table, &cells));
+                let sql = format!("UPDATE {} SET sum = ? WHERE {} = ?", table.name(), keys.join(" = ? AND "));
+                connection.execute(&sql, rusqlite::params_from_iter([sum].into_iter().chain(key)))?;
+            }
+        }
+        Ok(())
+    };
+    storage.read("reseal", |session| Ok(reseal(&session.connection)?)).expect("resealed");
+}
+
+/// All tables with all rows, as text, as this connection sees them. Every row has the sum that is its own.
 fn dump(storage: &Storage) -> String {
+    assert_eq!(storage.damaged_rows().expect("readable rows"), []);
     storage.read("dump", |session| Ok(dump_connection(&session.connection)?)).expect("a readable store")
 }
 

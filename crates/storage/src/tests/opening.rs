@@ -50,7 +50,7 @@ fn only_open_creates() {
 
 /// What an edit of a closed store's file does to the next open, by the beginning of the error's `Debug`.
 const EDITS: [(&str, &str); 5] = [
-    ("PRAGMA user_version = 3", "NewerVersion { path"),
+    ("PRAGMA user_version = 4", "NewerVersion { path"),
     ("PRAGMA user_version = 0", "Damaged { what"),
     ("PRAGMA application_id = 7", "NotAStore { path"),
     ("PRAGMA application_id = 0", "NotAStore { path"),
@@ -76,11 +76,11 @@ fn a_file_of_another_version_or_program_is_refused_and_left_as_it_is() {
 fn a_newer_store_names_both_versions() {
     let Scratch { storage, dir } = Scratch::new();
     drop(storage);
-    edit(dir.path(), "PRAGMA user_version = 3");
+    edit(dir.path(), "PRAGMA user_version = 4");
     let error = Storage::open(dir.path()).expect_err("newer");
-    assert!(matches!(error, Error::NewerVersion { found: 3, supported: SCHEMA_VERSION, .. }), "{error:?}");
+    assert!(matches!(error, Error::NewerVersion { found: 4, supported: SCHEMA_VERSION, .. }), "{error:?}");
     assert!(
-        error.to_string().ends_with("this program reads up to 2: use the program that wrote it"),
+        error.to_string().ends_with("this program reads up to 3: use the program that wrote it"),
         "{error}"
     );
 }

@@ -105,6 +105,9 @@ fn a_changed_entry_or_hash_is_damage() {
         scratch.storage.verify_spans(vat).expect("in order before");
         raw(&scratch.storage, sql);
         let error = scratch.storage.verify_spans(vat).expect_err(sql);
+        assert!(matches!(error, Error::DamagedRow { .. }), "{sql}: {error:?}");
+        super::reseal(&scratch.storage); // As if somebody had changed the row and its sum.
+        let error = scratch.storage.verify_spans(vat).expect_err(sql);
         assert!(matches!(error, Error::Damaged { .. }), "{sql}: {error:?}");
         assert!(error.to_string().contains(expected), "{sql}: {error}");
     }
