@@ -1,6 +1,6 @@
 //! The command line: every subcommand, its arguments, and the help that people read.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -78,6 +78,8 @@ pub(crate) enum Command {
     Prune(Prune),
     /// Put entries of transcripts back that were pruned or are damaged, from an archive that has them
     Restore(Restore),
+    /// Show or set when vats are snapshotted: after so many deliveries, or so that no page-in replays for longer than some time
+    Policy(Policy),
     /// Replay vats from birth beside their stored state, and compare syscalls, outcomes, computrons and heap bytes
     Replay(Replay),
     /// Let a quarantined vat take deliveries again, once its replay goes as recorded
@@ -93,8 +95,8 @@ pub(crate) enum Command {
     Convert(Convert),
     /// Count what the data directory holds
     Stats,
-    /// Read all heap images at rest, and compare every page with its hash
-    Scrub,
+    /// Read all heap images and records at rest, and compare them with their hashes and sums
+    Scrub(Scrub),
     /// Give disk space back that no snapshot needs any more, and compress transcripts
     Compact,
     /// Write vats into an archive: a directory, or `-` for a stream; interrupted, run it again
@@ -333,6 +335,24 @@ pub(crate) struct Restore {
     pub(crate) vats: Vec<VatName>,
 }
 
+/// `vats policy`
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("setting").multiple(false))]
+pub(crate) struct Policy {
+    /// Snapshot so that bringing a vat back replays for at most this many milliseconds, by the speed measured now
+    #[arg(long, value_name = "N", group = "setting")]
+    pub(crate) max_replay_ms: Option<NonZeroU64>,
+    /// Snapshot after every so many deliveries, and at every eviction
+    #[arg(long, value_name = "N", group = "setting")]
+    pub(crate) every: Option<NonZeroU64>,
+    /// Measure the speed again, for the bound in milliseconds that is set
+    #[arg(long, group = "setting")]
+    pub(crate) measure: bool,
+    /// Keep no setting: every 200 deliveries
+    #[arg(long, group = "setting")]
+    pub(crate) default: bool,
+}
+
 /// `vats replay`
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
@@ -342,6 +362,14 @@ pub(crate) struct Replay {
     /// Replay this many vats at the same time; as many as there are processors if left out
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
+}
+
+/// `vats scrub`
+#[derive(Debug, Args)]
+pub(crate) struct Scrub {
+    /// First mend rows of which one byte changed, by their sums, and restore vat storage from transcripts
+    #[arg(long)]
+    pub(crate) repair: bool,
 }
 
 /// `vats release`

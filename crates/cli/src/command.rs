@@ -14,6 +14,7 @@ mod fork;
 mod init;
 mod install;
 mod list;
+mod policy;
 mod prune;
 mod release;
 mod replay;
@@ -59,8 +60,9 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<()> {
         Command::Bisect(args) => bisect::run(context, args),
         Command::Diff(args) => diff::run(context, args),
         Command::Stats => stats::run(context),
-        Command::Scrub => scrub::run(context),
+        Command::Scrub(args) => scrub::run(context, args),
         Command::Spans(args) => spans::run(context, args),
+        Command::Policy(args) => policy::run(context, args),
         Command::Prune(args) => prune::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Compact => compact::run(context),

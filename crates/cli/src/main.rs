@@ -26,6 +26,7 @@ mod output;
 mod parallel;
 mod progress;
 mod soak;
+mod speed;
 mod table;
 mod terminal;
 mod torture;

@@ -62,7 +62,7 @@ impl Default for WarehouseConfig {
             resident_bytes_max: None,
             page_ins_max: NonZeroUsize::new(2).expect("not zero"),
             snapshot_interval: 200,
-            snapshot_policy: SnapshotPolicy::EveryN,
+            snapshot_policy: SnapshotPolicy::OfDirectory,
             recent_states_max: NonZeroUsize::new(4_096).expect("not zero"),
             check_one_in: 1_000,
             segment_bytes: 256 << 20,

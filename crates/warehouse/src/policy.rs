@@ -16,8 +16,10 @@ use vat_image::PAGE_BYTES;
 /// When a vat's state is captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SnapshotPolicy {
-    /// After every [`snapshot_interval`](crate::WarehouseConfig::snapshot_interval) deliveries, and at every eviction.
+    /// What the data directory keeps ([`Warehouse::keep_policy`](crate::Warehouse::keep_policy)); as `EveryN` if it keeps none.
     #[default]
+    OfDirectory,
+    /// After every [`snapshot_interval`](crate::WarehouseConfig::snapshot_interval) deliveries, and at every eviction.
     EveryN,
     /// By what a replay would cost against what writing costs.
     ByCost(CostModel),
@@ -76,7 +78,7 @@ impl SnapshotPolicy {
     /// After a delivery, of a vat that stays in memory.
     pub(crate) fn while_resident(self, unsaved: Unsaved, interval: u64, hint: Hint) -> Decision {
         match self {
-            SnapshotPolicy::EveryN => now_if(unsaved.deliveries >= interval),
+            SnapshotPolicy::OfDirectory | SnapshotPolicy::EveryN => now_if(unsaved.deliveries >= interval),
             SnapshotPolicy::ByCost(model) => {
                 // A vat with queued work will soon have more to save; one capture then stands for two.
                 let patience = if hint == Hint::Queued { 2 } else { 1 };
@@ -92,7 +94,7 @@ impl SnapshotPolicy {
             return Decision::Later;
         }
         match self {
-            SnapshotPolicy::EveryN => Decision::Now,
+            SnapshotPolicy::OfDirectory | SnapshotPolicy::EveryN => Decision::Now,
             SnapshotPolicy::ByCost(model) if unsaved.computrons >= model.replay_computrons_max => {
                 Decision::Now
             }

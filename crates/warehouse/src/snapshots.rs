@@ -197,6 +197,12 @@ impl Snapshots {
         self.book().pending.iter().map(|(vat, saved)| (*vat, saved.clone())).collect()
     }
 
+    /// Incarnation and position of each of them.
+    pub(crate) fn pending_moments(&self) -> BTreeMap<VatId, (u32, u64)> {
+        let book = self.book();
+        book.pending.iter().map(|(vat, saved)| (*vat, (saved.incarnation, saved.position))).collect()
+    }
+
     /// Keeps the heap root of a state until that is a row.
     pub(crate) fn remember_root(&self, vat: VatId, saved: &Saved, root: [u8; 32]) {
         let mut book = self.book();

@@ -36,6 +36,9 @@ use crate::verify::Verification;
 
 /// States after birth that are kept in memory.
 const BIRTHS_MAX: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+/// A merge in the background may put an image that is not synced in the place of one that was, between the sync and the commit. Then
+/// both are done again; no image is merged more often than it has tiers of layers.
+const CHECKPOINT_ROUNDS_MAX: usize = 8;
 /// Names whose ids are kept in memory.
 const NAMES_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
@@ -91,6 +94,7 @@ impl Warehouse {
         config: WarehouseConfig,
     ) -> Result<Warehouse, Error> {
         let storage = Arc::new(storage);
+        let config = config.with_kept_policy(&storage)?;
         storage.set_span_policy(config.span_policy)?;
         if let Some(level) = config.retention {
             storage.set_retention(level)?;
@@ -240,9 +244,17 @@ impl Warehouse {
     /// # Errors
     /// As [`Warehouse::commit`].
     pub fn checkpoint(&self) -> Result<(), Error> {
-        self.inner.snapshots.sync()?;
-        self.inner.root_pending()?;
-        self.commit()
+        let begun = self.inner.snapshots.pending_moments();
+        for _ in 0..CHECKPOINT_ROUNDS_MAX {
+            self.inner.snapshots.sync()?;
+            self.inner.root_pending()?;
+            self.commit()?;
+            let left = self.inner.snapshots.pending_moments();
+            if !left.iter().any(|(vat, moment)| begun.get(vat) == Some(moment)) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Closes without making anything durable that is not: what a crash of the process leaves. For tests and demonstrations.

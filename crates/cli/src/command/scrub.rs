@@ -1,16 +1,32 @@
-//! `vats scrub`: reads everything at rest and compares it with its hashes.
+//! `vats scrub`: reads everything at rest and compares it with its hashes; with `--repair`, mends first what can be mended.
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
-use vat_warehouse::{DamagedLayer, DamagedRecord};
+use vat_warehouse::{DamagedLayer, DamagedRecord, DamagedRow, RestoredStorage, Warehouse};
 
+use crate::args::Scrub;
 use crate::context::Context;
 use crate::progress;
 use crate::table::{counted, grouped};
 use crate::terminal::one_line;
 
-pub(super) fn run(context: &Context) -> Result<()> {
+/// What `--repair` did.
+#[derive(Default)]
+struct Repairs {
+    rows: Vec<DamagedRow>,
+    storages: Vec<RestoredStorage>,
+}
+
+pub(super) fn run(context: &Context, args: &Scrub) -> Result<()> {
+    let mut repairs = Repairs::default();
+    if args.repair {
+        repairs.rows = Warehouse::mend(&context.data()?)?.mended;
+    }
     let warehouse = context.open()?;
+    if args.repair {
+        repairs.storages = warehouse.restore_vat_storage()?;
+        warehouse.commit()?;
+    }
     let bar = progress::bar(&context.out, "scrubbing", 0);
     let scrubbed = warehouse.scrub(|layer, layers| {
         bar.set_length(layers);
@@ -30,6 +46,9 @@ pub(super) fn run(context: &Context) -> Result<()> {
             "\nnot read: {spans} pruned, and what vat storage should hold is not known there"
         ));
     }
+    for line in repairs.lines() {
+        text.push_str(&format!("\n{line}"));
+    }
     for record in &scrubbed.records {
         text.push_str(&format!("\ndamaged: {}", describe_record(record)));
     }
@@ -38,6 +57,8 @@ pub(super) fn run(context: &Context) -> Result<()> {
     }
     let json = || {
         json!({
+            "mended": repairs.rows.iter().map(|row| json!({ "table": row.table, "row": row.row })).collect::<Vec<_>>(),
+            "restored": repairs.storages.iter().map(|storage| json!({ "vat": storage.vat, "keys": storage.keys })).collect::<Vec<_>>(),
             "layers": scrubbed.layers,
             "pages": scrubbed.pages,
             "vats": scrubbed.vats,
@@ -55,11 +76,25 @@ pub(super) fn run(context: &Context) -> Result<()> {
     }
     if !scrubbed.records.is_empty() {
         bail!(
-            "{} of the store not as written; restore it from a backup or an export",
-            counted(scrubbed.records.len() as u64, "record is", "records are")
+            "{} of the store not as written; {}restore it from a backup or an export",
+            counted(scrubbed.records.len() as u64, "record is", "records are"),
+            if args.repair { "" } else { "`vats scrub --repair` mends what can be mended; or " }
         );
     }
     Ok(())
+}
+
+impl Repairs {
+    fn lines(&self) -> Vec<String> {
+        let rows = self.rows.iter().map(|row| {
+            one_line(format!("mended: the row {} of the table {}, found damaged", row.row, row.table))
+        });
+        let storages = self.storages.iter().map(|storage| {
+            let keys = counted(storage.keys, "key", "keys");
+            one_line(format!("restored: the storage of {}, {keys}, from its transcript", storage.vat))
+        });
+        rows.chain(storages).collect()
+    }
 }
 
 fn describe_record(record: &DamagedRecord) -> String {

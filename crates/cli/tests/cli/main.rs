@@ -12,6 +12,7 @@ mod endurance;
 mod faults;
 mod harness;
 mod killed;
+mod policy;
 mod scripts;
 mod spans;
 mod surroundings;

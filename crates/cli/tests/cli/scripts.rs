@@ -61,7 +61,10 @@ fn the_keys_are_part_of_the_interface() {
             "{data, deliveries, garbage_bytes, layer_bytes, layers, log_bytes, module_bytes, modules, page_store_bytes, snapshots, spans, storage_keys, store_bytes, vats_alive, vats_quarantined, vats_terminated}"
         ],
     );
-    check(&["scrub"], expect!["{damaged: [], layers, pages, pruned_spans, records: [], vats}"]);
+    check(
+        &["scrub"],
+        expect!["{damaged: [], layers, mended: [], pages, pruned_spans, records: [], restored: [], vats}"],
+    );
     check(
         &["compact"],
         expect![
