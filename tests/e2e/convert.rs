@@ -1,11 +1,9 @@
 //! Conversion: a host that has only transcripts gets snapshots of them, at rest or while it serves, and nobody can tell.
 
-use std::future::Future as _;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
 
 use vat_abi::CapData;
 use vat_warehouse::{
@@ -193,6 +191,56 @@ fn a_stopped_conversion_keeps_what_it_replayed() {
     assert!(warehouse.verify(&name(5)).unwrap().verdict.is_identical());
 }
 
+/// After this long a thread is taken to wait for ever. Nothing waits as long unless it is broken.
+const HANGING: std::time::Duration = std::time::Duration::from_secs(60);
+
+#[test]
+fn a_vat_that_goes_on_while_its_conversion_waits_is_not_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let twin_dir = tempfile::tempdir().unwrap();
+    let (warehouse, twin) = (transcripts_only(dir.path()), transcripts_only(twin_dir.path()));
+    let plan = warehouse.conversion_plan(&[name(5)]).unwrap();
+    let (pace, told, go) = gated();
+    let conversion = warehouse.convert_in_background(&plan, one_thread(pace)).unwrap();
+    told.recv().unwrap();
+    assert_eq!(step(&warehouse, 5), step(&twin, 5));
+    warehouse.evict(&name(5)).unwrap(); // Captured, at a later position than the conversion has reached.
+    drop((told, go));
+    conversion.wait();
+    warehouse.checkpoint().unwrap();
+    assert!(warehouse.conversion_plan(&[]).unwrap().is_empty());
+    drop(warehouse);
+    let warehouse = open(dir.path());
+    assert_eq!(step(&warehouse, 5), step(&twin, 5));
+    assert_eq!(warehouse.stats().replayed, 0);
+    assert!(warehouse.verify(&name(5)).unwrap().verdict.is_identical());
+}
+
+#[test]
+fn a_vat_that_is_converted_has_a_place_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(transcripts_only(dir.path()));
+    let config =
+        WarehouseConfig { resident_max: NonZeroUsize::new(2).unwrap(), ..WarehouseConfig::default() };
+    let warehouse = Warehouse::open(dir.path(), config).unwrap();
+    (0..2).for_each(|n| drop(step(&warehouse, n)));
+    assert_eq!(warehouse.resident().len(), 2);
+    let plan = warehouse.conversion_plan(&[name(5)]).unwrap();
+    let (pace, told, go) = gated();
+    let conversion = warehouse.convert_in_background(&plan, one_thread(pace)).unwrap();
+    told.recv().unwrap();
+    assert_eq!(warehouse.resident().len(), 1, "there is room for one beside the one that is converted");
+    step(&warehouse, 2);
+    assert_eq!(warehouse.resident().len(), 1);
+    drop((told, go));
+    conversion.wait();
+    (0..3).for_each(|n| drop(step(&warehouse, n)));
+    assert_eq!(warehouse.resident().len(), 2, "the place is given back");
+    assert_eq!(warehouse.convert(&name(5)).unwrap(), Converted::Current);
+    step(&warehouse, 0);
+    assert_eq!(warehouse.resident().len(), 2);
+}
+
 #[test]
 fn whoever_wants_a_vat_gets_it_before_its_conversion_ends() {
     let dir = tempfile::tempdir().unwrap();
@@ -201,21 +249,25 @@ fn whoever_wants_a_vat_gets_it_before_its_conversion_ends() {
     let plan = warehouse.conversion_plan(&[name(5)]).unwrap();
     let (pace, told, go) = gated();
     let conversion = warehouse.convert_in_background(&plan, one_thread(pace)).unwrap();
-    told.recv().unwrap(); // Position 0 is replayed, and the worker holds the vat.
-    assert!(warehouse.try_provide(&name(5)).is_none());
-    let important = name(5);
-    let mut waiting = Box::pin(warehouse.provide(&important));
-    assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    go.send(Pace::Go).unwrap();
-    told.recv().unwrap(); // What it wrote for this vat.
+    told.recv().unwrap(); // Position 0 is replayed, and the worker waits for its pace.
+    let (got, is_got) = channel();
+    let (done, is_done) = channel::<()>();
+    let user = std::thread::spawn({
+        let warehouse = warehouse.clone();
+        move || {
+            let mut lease = warehouse.provide_blocking(&name(5)).unwrap();
+            got.send(lease.next_position().unwrap()).unwrap();
+            is_done.recv().unwrap();
+        }
+    });
+    let position = is_got.recv_timeout(HANGING).expect("whoever waits for its pace holds no vat");
+    assert_eq!(position, 7);
     go.send(Pace::Go).unwrap();
     told.recv().unwrap(); // The next vat.
-    assert_eq!(conversion.progress().yielded, 1, "it did not go on, since somebody waits");
+    assert_eq!(conversion.progress().yielded, 1, "it did not go on, since somebody has the vat");
+    done.send(()).unwrap();
+    user.join().unwrap();
     drop((told, go));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let mut lease = runtime.block_on(waiting).unwrap();
-    assert_eq!(lease.next_position().unwrap(), 7);
-    drop(lease);
     assert_eq!(step(&warehouse, 5), step(&twin, 5));
     let progress = conversion.wait();
     assert_eq!(progress.converted + progress.left, 6, "{progress:?}");

@@ -382,3 +382,24 @@ fn a_quarantined_vat_is_not_upgraded_and_an_unknown_one_neither() {
     let (refused, _) = warehouse.upgrade(&nobody, "new", CapData::undefined(), 6, Listener::default());
     assert!(matches!(refused, Err(Error::UnknownVat(_))));
 }
+
+#[test]
+fn a_state_of_the_old_code_on_its_way_to_being_durable_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let warehouse = store(dir.path());
+    step(&warehouse, &vat());
+    // Captured, and not yet a row: the next commit would make it one.
+    warehouse.provide_blocking(&vat()).unwrap().snapshot().unwrap();
+    upgrade(&warehouse, "new").unwrap();
+    warehouse.checkpoint().unwrap();
+    let id = warehouse.vat(&vat()).unwrap().id;
+    assert_eq!(warehouse.storage().snapshots(id).unwrap(), [], "a heap of code that is no longer run");
+    step(&warehouse, &vat());
+    let expected = heap(&warehouse);
+    warehouse.evict(&vat()).unwrap();
+    warehouse.checkpoint().unwrap();
+    let kept = warehouse.storage().snapshots(id).unwrap();
+    assert_eq!(kept.iter().map(|row| row.incarnation).collect::<Vec<_>>(), [Incarnation(1)]);
+    drop(warehouse);
+    assert_eq!(heap(&open(dir.path())), expected);
+}

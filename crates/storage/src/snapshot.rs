@@ -237,8 +237,10 @@ pub(crate) fn oldest_and_newest(
     vat: VatId,
     incarnation: Incarnation,
 ) -> rusqlite::Result<(Option<Position>, Option<Position>)> {
-    let mut statement = connection
-        .prepare_cached(concat!(select_snapshots!(), " WHERE vat = ? AND incarnation = ? ORDER BY position"))?;
+    let mut statement = connection.prepare_cached(concat!(
+        select_snapshots!(),
+        " WHERE vat = ? AND incarnation = ? ORDER BY position"
+    ))?;
     let rows = statement.query_map(params![vat.0, incarnation.0], snapshot_row)?.filter_map(readable);
     let positions = rows.map(|row| row.map(|row| row.position)).collect::<rusqlite::Result<Vec<_>>>()?;
     Ok((positions.first().copied(), positions.last().copied()))

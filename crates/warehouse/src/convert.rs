@@ -3,9 +3,10 @@
 //! ```text
 //!   plan: [first …, then by computrons to replay]         a vat is converted
 //!            │                                              ┌ behind ┐
-//!   worker ──┤ lock the vat's cell, if nobody has it        ▼        │ step: the caller's pace says go on, or stop
+//!   worker ──┤ lock the vat's cell, if nobody has it        ▼        │
 //!   worker ──┘ newest state ─► replay ─► replay ─► … ─► capture ─► save ── the caller's next commit ─► durable
-//!                                 └ somebody wants the vat, or stop: capture what there is, let go
+//!                                 │ └ somebody wants the vat, or stop: capture what there is, let go
+//!                                 └ step: let go, keep what was replayed, ask the caller's pace, lock again
 //! ```
 //!
 //! Invariants: nothing here commits, so the caller's open block stays the caller's; what is captured in the middle of a replay is
@@ -13,7 +14,10 @@
 //! and the rest are converted.
 //!
 //! There is no clock here. How fast to go is the caller's [`Pace`], asked after every step of a bounded number of computrons; it
-//! may wait before it answers.
+//! may wait before it answers. Nobody's vat is held meanwhile: whoever wants it brings it back from its newest snapshot, and what the
+//! conversion had replayed is dropped.
+//!
+//! A vat that is being converted takes a place among those in memory, so that there are never more of both than may be.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -28,7 +32,7 @@ use crate::canary::Canary;
 use crate::error::Error;
 use crate::name::VatName;
 use crate::page_in::{PagedIn, Step, decode_entry, kept_options};
-use crate::residency::CellGuard;
+use crate::residency::{CellGuard, Resident};
 use crate::stats::Counter;
 use crate::warehouse::{Inner, Warehouse};
 
@@ -81,7 +85,7 @@ pub struct Budget {
     pub threads: NonZeroUsize,
     /// Computrons after which a worker asks for its pace. A single delivery is never cut.
     pub computrons_per_step: u64,
-    /// Asked by a worker after each step, and after each vat; may wait. Must not use the warehouse.
+    /// Asked by a worker after each step, and after each vat; may wait. No vat is held meanwhile.
     pub pace: Box<dyn Fn(Spent) -> Pace + Send + Sync>,
 }
 
@@ -170,10 +174,12 @@ impl Warehouse {
     /// As [`Warehouse::provide`]; or if the state cannot be written.
     pub fn convert(&self, name: &VatName) -> Result<Converted, Error> {
         let vat = self.inner.find(name)?;
-        let cell = self.inner.residency.lock_blocking(vat);
-        let converted = self.inner.convert(vat, cell, &mut |_| Step::Next);
+        let mut cell = self.inner.residency.lock_blocking(vat);
+        let place = cell.is_none().then(|| Place::take(&self.inner));
+        let advanced = self.inner.advance(vat, &mut cell, None, &mut |_| Step::Next);
+        drop((cell, place));
         self.inner.residency.tidy(vat);
-        converted
+        advanced.map(|_| Converted::Current)
     }
 
     /// Converts the vats of a plan while the warehouse is in use, within a budget. Nothing is committed: the snapshots become
@@ -286,26 +292,66 @@ impl Shared {
     fn convert(&self, name: &VatName) -> Result<Option<Converted>, Error> {
         let inner = &self.inner;
         let vat = inner.find(name)?;
-        let Some(cell) = inner.residency.try_lock(vat) else { return Ok(None) };
-        let mut in_step = 0;
         let written = inner.counters.bytes_written.get();
-        let converted = inner.convert(vat, cell, &mut |computrons| {
-            in_step += computrons;
-            self.tally.computrons.add(computrons);
-            if in_step >= self.budget.computrons_per_step {
-                let spent = Spent { computrons: std::mem::take(&mut in_step), bytes_written: 0 };
-                if self.ask(spent) == Pace::Stop {
-                    return Step::Leave;
-                }
+        let mut place = None;
+        let mut carried = None;
+        let mut in_step = 0;
+        loop {
+            let Some(mut cell) = inner.residency.try_lock(vat) else {
+                return Ok(carried.map(|_: Resident| Converted::Interrupted));
+            };
+            if cell.is_none() && place.is_none() {
+                place = Some(Place::take(inner));
             }
-            if inner.residency.is_wanted(vat) { Step::Leave } else { Step::Next }
-        });
-        inner.residency.tidy(vat);
-        let converted = converted?;
-        // What others wrote meanwhile is in it, too: with several threads the pace is told of more than there was, never of less.
-        let bytes_written = inner.counters.bytes_written.get() - written;
-        self.ask(Spent { computrons: in_step, bytes_written });
-        Ok(Some(converted))
+            let mut is_pause = false;
+            let advanced = inner.advance(vat, &mut cell, carried.take(), &mut |computrons| {
+                in_step += computrons;
+                self.tally.computrons.add(computrons);
+                let is_wanted = inner.residency.is_wanted(vat);
+                is_pause = !is_wanted && in_step >= self.budget.computrons_per_step;
+                if is_wanted || is_pause { Step::Leave } else { Step::Next }
+            });
+            let leg = advanced.and_then(|advanced| match advanced {
+                None => Ok(Leg::Ended(Converted::Current)),
+                Some(resident) if is_pause => Ok(Leg::Paused(resident)),
+                Some(mut resident) => {
+                    inner.capture_on_the_way(vat, &mut resident)?;
+                    Ok(Leg::Ended(Converted::Interrupted))
+                }
+            });
+            drop(cell);
+            inner.residency.tidy(vat);
+            let resident = match leg? {
+                Leg::Paused(resident) => resident,
+                Leg::Ended(converted) => {
+                    // What others wrote meanwhile is in it, too: with several threads the pace is told of more than there was,
+                    // never of less.
+                    let bytes_written = inner.counters.bytes_written.get() - written;
+                    self.ask(Spent { computrons: in_step, bytes_written });
+                    return Ok(Some(converted));
+                }
+            };
+            let spent = Spent { computrons: std::mem::take(&mut in_step), bytes_written: 0 };
+            if self.ask(spent) == Pace::Stop {
+                self.keep_advanced(vat, resident)?;
+                return Ok(Some(Converted::Interrupted));
+            }
+            carried = Some(resident);
+        }
+    }
+
+    /// Captures what was replayed of a vat, unless somebody had it meanwhile.
+    fn keep_advanced(&self, vat: VatId, mut resident: Resident) -> Result<(), Error> {
+        let Some(cell) = self.inner.residency.try_lock(vat) else { return Ok(()) };
+        let kept = match self.inner.storage.vat(vat)? {
+            row if cell.is_none() && row.incarnation.0 == resident.incarnation => {
+                self.inner.capture_on_the_way(vat, &mut resident)
+            }
+            _ => Ok(()),
+        };
+        drop(cell);
+        self.inner.residency.tidy(vat);
+        kept
     }
 
     fn ask(&self, spent: Spent) -> Pace {
@@ -351,29 +397,69 @@ impl Inner {
         Ok(Some(Behind { vat: row.name.parse().map_err(damaged)?, deliveries, computrons }))
     }
 
-    /// Brings the vat's captured state up to date behind a lock that was just taken. A vat that is in memory stays there.
-    fn convert(
+    /// Brings the vat's captured state up to date behind a lock that the caller has, going on from what was replayed before if that
+    /// is given. A vat that is in memory stays there. `None` when its newest state is captured; else what was replayed until `step`
+    /// left, which is not captured yet.
+    fn advance(
         &self,
         vat: VatId,
-        mut cell: CellGuard,
+        cell: &mut CellGuard,
+        carried: Option<Resident>,
         step: &mut dyn FnMut(u64) -> Step,
-    ) -> Result<Converted, Error> {
+    ) -> Result<Option<Resident>, Error> {
         if let Some(resident) = cell.as_mut() {
             if resident.captured != resident.next || self.snapshots.newest(vat).is_none() {
                 self.capture(vat, resident)?;
             }
-            return Ok(Converted::Current);
+            return Ok(None);
         }
-        let (converted, mut resident) = match self.page_in_stepwise(vat, step)? {
-            PagedIn::Whole(resident) => (Converted::Current, resident),
-            PagedIn::Until(resident) => (Converted::Interrupted, resident),
+        let paged_in = match carried {
+            Some(resident) => self.page_in_further(vat, resident, step)?,
+            None => self.page_in_stepwise(vat, step)?,
         };
-        if converted == Converted::Interrupted && self.has(Canary::ConvertsToTheWrongPosition) {
+        match paged_in {
+            PagedIn::Whole(mut resident) => self.capture_advanced(vat, &mut resident).map(|()| None),
+            PagedIn::Until(resident) => Ok(Some(resident)),
+        }
+    }
+
+    /// Captures a state that is not the newest.
+    fn capture_on_the_way(&self, vat: VatId, resident: &mut Resident) -> Result<(), Error> {
+        if self.has(Canary::ConvertsToTheWrongPosition) {
             resident.next += 1;
         }
-        if resident.captured != resident.next {
-            self.capture(vat, &mut resident)?;
-        }
-        Ok(converted)
+        self.capture_advanced(vat, resident)
+    }
+
+    fn capture_advanced(&self, vat: VatId, resident: &mut Resident) -> Result<(), Error> {
+        // Somebody may have brought the vat further, and captured that, while the conversion waited.
+        let is_behind = self.snapshots.newest(vat).is_some_and(|newest| {
+            (newest.incarnation, newest.position) > (resident.incarnation, resident.next)
+        });
+        if is_behind || resident.captured == resident.next { Ok(()) } else { self.capture(vat, resident) }
+    }
+}
+
+/// What a worker did with a vat before it let go of it.
+enum Leg {
+    Ended(Converted),
+    /// To go on when the pace says so.
+    Paused(Resident),
+}
+
+/// A place among the vats in memory, for as long as it lives.
+struct Place<'a>(&'a Inner);
+
+impl Place<'_> {
+    fn take(inner: &Inner) -> Place<'_> {
+        inner.residency.reserve();
+        inner.make_room();
+        Place(inner)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.residency.not_entered();
     }
 }

@@ -85,6 +85,33 @@ impl Inner {
         Ok(if next == row.next_position.0 { PagedIn::Whole(resident) } else { PagedIn::Until(resident) })
     }
 
+    /// Goes on with a vat that was brought into memory up to a delivery, as long as nobody upgraded it since. The caller holds its
+    /// cell.
+    pub(crate) fn page_in_further(
+        &self,
+        vat: VatId,
+        mut resident: Resident,
+        step: &mut dyn FnMut(u64) -> Step,
+    ) -> Result<PagedIn, Error> {
+        let row = self.storage.vat(vat)?;
+        check_alive(&row)?;
+        if row.incarnation.0 != resident.incarnation {
+            return self.page_in_stepwise(vat, step);
+        }
+        let _touching = FaultContext::enter(&resident.label);
+        let kept = resident.kept.clone();
+        let deliveries = resident.next..row.next_position.0;
+        match self.replay_stepwise(&row, &kept, &mut resident.instance, deliveries, step)? {
+            Ok((next, computrons)) => {
+                resident.next = next;
+                resident.unsaved = resident.unsaved.saturating_add(computrons);
+            }
+            Err(divergence) => return Err(self.quarantine(&row, divergence)),
+        }
+        let is_whole = resident.next == row.next_position.0;
+        Ok(if is_whole { PagedIn::Whole(resident) } else { PagedIn::Until(resident) })
+    }
+
     /// The vat as it was when it was evicted, if that is still known and there is nothing to replay: without a look into the
     /// store. Whatever goes wrong here goes the long way.
     fn page_in_parked(&self, vat: VatId) -> Option<Resident> {
