@@ -175,6 +175,7 @@ fn a_stopped_conversion_keeps_what_it_replayed() {
     let plan = warehouse.conversion_plan(&[name(5)]).unwrap();
     let (pace, told, go) = gated();
     let conversion = warehouse.convert_in_background(&plan, one_thread(pace)).unwrap();
+    let (told, go) = (told, go); // Gone before the conversion, should something fail: it would wait for them.
     for _ in 0..3 {
         assert!(told.recv().unwrap().computrons > 0);
         go.send(Pace::Go).unwrap();
@@ -202,6 +203,7 @@ fn a_vat_that_goes_on_while_its_conversion_waits_is_not_taken_back() {
     let plan = warehouse.conversion_plan(&[name(5)]).unwrap();
     let (pace, told, go) = gated();
     let conversion = warehouse.convert_in_background(&plan, one_thread(pace)).unwrap();
+    let (told, go) = (told, go); // Gone before the conversion, should something fail: it would wait for them.
     told.recv().unwrap();
     assert_eq!(step(&warehouse, 5), step(&twin, 5));
     warehouse.evict(&name(5)).unwrap(); // Captured, at a later position than the conversion has reached.
@@ -228,6 +230,7 @@ fn a_vat_that_is_converted_has_a_place_in_memory() {
     let plan = warehouse.conversion_plan(&[name(5)]).unwrap();
     let (pace, told, go) = gated();
     let conversion = warehouse.convert_in_background(&plan, one_thread(pace)).unwrap();
+    let (told, go) = (told, go); // Gone before the conversion, should something fail: it would wait for them.
     told.recv().unwrap();
     assert_eq!(warehouse.resident().len(), 1, "there is room for one beside the one that is converted");
     step(&warehouse, 2);
@@ -249,6 +252,7 @@ fn whoever_wants_a_vat_gets_it_before_its_conversion_ends() {
     let plan = warehouse.conversion_plan(&[name(5)]).unwrap();
     let (pace, told, go) = gated();
     let conversion = warehouse.convert_in_background(&plan, one_thread(pace)).unwrap();
+    let (told, go) = (told, go); // Gone before the conversion, should something fail: it would wait for them.
     told.recv().unwrap(); // Position 0 is replayed, and the worker waits for its pace.
     let (got, is_got) = channel();
     let (done, is_done) = channel::<()>();

@@ -516,3 +516,30 @@ fn scrub_finds_one_flipped_byte_and_names_the_vat() {
     assert_eq!(found["damaged"][0]["vats"], serde_json::json!(["alice"]), "{found}");
     assert_eq!(found["damaged"][0]["pages"].as_array().map(Vec::len), Some(1), "{found}");
 }
+
+#[test]
+fn a_changed_byte_of_a_record_is_named_and_mended() {
+    let vats = Vats::with_alice(&answering("#@"));
+    vats.output(&["send", "alice", "count"]);
+    let store = vats.data().join("store.sqlite");
+    let mut bytes = std::fs::read(&store).unwrap();
+    let at = bytes
+        .windows(7)
+        .position(|window| window == b"[\\\"count")
+        .expect("the message is in the transcript");
+    bytes[at + 3] ^= 1;
+    std::fs::write(&store, bytes).unwrap();
+    let named = "the row vat 1, position 1 of the table transcript is not what was written";
+    let output = vats.output(&["send", "alice", "count"]);
+    assert_eq!(output.status.code(), Some(1), "it is not replayed as it is");
+    assert!(String::from_utf8_lossy(&output.stderr).contains(named), "{output:?}");
+    let output = vats.output(&["scrub"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains(named), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("`vats scrub --repair`"), "{output:?}");
+    let repaired = vats.json(&["scrub", "--repair"]);
+    let row = serde_json::json!([{ "table": "transcript", "row": "vat 1, position 1" }]);
+    assert_eq!((&repaired["mended"], &repaired["records"]), (&row, &serde_json::json!([])), "{repaired}");
+    assert_eq!(vats.json(&["send", "alice", "count"])["value"], 2);
+    assert_eq!(vats.json(&["replay"])["verdict"], "identical");
+}
