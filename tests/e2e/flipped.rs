@@ -401,7 +401,7 @@ fn a_flipped_bit_anywhere_in_the_file_gives_no_wrong_answer() {
     let mut refused = 0;
     for place in 0..PLACES {
         // Spread over the file by a step that has no common divisor with its length.
-        let bit = usize::try_from(place * (bits / PLACES | 1) % bits).unwrap();
+        let bit = usize::try_from(place * ((bits / PLACES) | 1) % bits).unwrap();
         let mut damaged = bytes.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
         let dir = tempfile::tempdir().unwrap();

@@ -52,7 +52,9 @@ fn reseal(connection: &Connection, table: &str, number: u64) {
         for (index, column) in columns.iter().enumerate() {
             let value = row.get_ref(index).unwrap();
             sum = match (column.as_str(), value) {
-                ("wasm", ValueRef::Blob(bytes)) => add(sum, ValueRef::Integer(bytes.len() as i64)),
+                ("wasm", ValueRef::Blob(bytes)) => {
+                    add(sum, ValueRef::Integer(i64::try_from(bytes.len()).unwrap()))
+                }
                 (_, value) => add(sum, value),
             };
             values.push(rusqlite::types::Value::try_from(value).unwrap());

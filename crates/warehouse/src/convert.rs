@@ -313,7 +313,7 @@ impl Shared {
             });
             let leg = advanced.and_then(|advanced| match advanced {
                 None => Ok(Leg::Ended(Converted::Current)),
-                Some(resident) if is_pause => Ok(Leg::Paused(resident)),
+                Some(resident) if is_pause => Ok(Leg::Paused(Box::new(resident))),
                 Some(mut resident) => {
                     inner.capture_on_the_way(vat, &mut resident)?;
                     Ok(Leg::Ended(Converted::Interrupted))
@@ -322,7 +322,7 @@ impl Shared {
             drop(cell);
             inner.residency.tidy(vat);
             let resident = match leg? {
-                Leg::Paused(resident) => resident,
+                Leg::Paused(resident) => *resident,
                 Leg::Ended(converted) => {
                     // What others wrote meanwhile is in it, too: with several threads the pace is told of more than there was,
                     // never of less.
@@ -444,7 +444,7 @@ impl Inner {
 enum Leg {
     Ended(Converted),
     /// To go on when the pace says so.
-    Paused(Resident),
+    Paused(Box<Resident>),
 }
 
 /// A place among the vats in memory, for as long as it lives.
