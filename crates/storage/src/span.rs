@@ -160,6 +160,8 @@ pub(crate) struct OpenSpan {
     pub(crate) hash: SpanHash,
     pub(crate) incarnation: Incarnation,
     pub(crate) bytes: u64,
+    /// Where its entries are: one that comes from an archive may lack its first.
+    pub(crate) content: SpanContent,
 }
 
 impl OpenSpan {
@@ -168,19 +170,10 @@ impl OpenSpan {
         row_sum(vat, &self.row(SpanState::Open))
     }
 
-    /// As a row, whose entries are still as they were appended.
+    /// As a row.
     fn row(&self, state: SpanState) -> SpanRow {
-        let OpenSpan { start, end, hash, incarnation, bytes } = *self;
-        SpanRow {
-            start,
-            end,
-            hash,
-            incarnation,
-            state,
-            bytes,
-            compressed_bytes: 0,
-            content: SpanContent::Plain,
-        }
+        let OpenSpan { start, end, hash, incarnation, bytes, content } = *self;
+        SpanRow { start, end, hash, incarnation, state, bytes, compressed_bytes: 0, content }
     }
 }
 
@@ -262,8 +255,8 @@ impl Session {
             .query_row([vat.0], span_row)
             .optional()?
             .ok_or_else(|| Error::unknown(Kind::Vat, vat))?;
-        let SpanRow { start, end, hash, incarnation, bytes, .. } = span;
-        let span = OpenSpan { start, end, hash, incarnation, bytes };
+        let SpanRow { start, end, hash, incarnation, bytes, content, .. } = span;
+        let span = OpenSpan { start, end, hash, incarnation, bytes, content };
         self.open_spans.put(vat, span);
         Ok(span)
     }
@@ -316,7 +309,8 @@ impl Session {
         incarnation: Incarnation,
     ) -> std::result::Result<(), Fault> {
         self.open_spans.pop(&vat);
-        let span = OpenSpan { start, end: start, hash: SpanHash::seed(), incarnation, bytes: 0 };
+        let (hash, content) = (SpanHash::seed(), SpanContent::Plain);
+        let span = OpenSpan { start, end: start, hash, incarnation, bytes: 0, content };
         Ok(insert(&self.connection, vat, &span.row(SpanState::Open))?)
     }
 }
