@@ -84,19 +84,12 @@ impl Inner {
                 *pruned_spans += verified.pruned;
                 found.extend(self.damage_of_vatstore(vat)?);
             }
-            Err(vat_storage::Error::MissingEntry { .. }) if self.has_holes(vat)? => {}
             Err(error) => found.push(format!("its transcript: {error}")),
         }
         for snapshot in self.storage.snapshots(vat.id)? {
             found.extend(self.damage_of_snapshot(vat, &snapshot));
         }
         Ok(found)
-    }
-
-    /// Whether the oldest entries are gone.
-    fn has_holes(&self, vat: &VatRow) -> Result<bool, Error> {
-        let first = self.storage.entries(vat.id, Position(0), vat.next_position).next();
-        Ok(matches!(first, Some(Err(vat_storage::Error::MissingEntry { .. }))))
     }
 
     fn damage_of_snapshot(&self, vat: &VatRow, snapshot: &SnapshotRow) -> Option<String> {
