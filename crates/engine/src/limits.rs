@@ -29,11 +29,19 @@ pub const SIGNATURE_VALUES_MAX: usize = 1_000;
 /// Locals of one function, parameters included.
 pub const LOCALS_MAX: u32 = 20_000;
 /// Bytes of one function's body.
-pub const FUNCTION_BYTES_MAX: usize = 4 << 20;
+pub const FUNCTION_BYTES_MAX: usize = 1 << 20;
 /// Blocks nested within each other in one function.
 pub const NESTING_MAX: usize = 1_000;
 /// Values on the operand stack of one function.
 pub const OPERANDS_MAX: u32 = 20_000;
+
+/// Locals that the loops of one function may carry, each loop counted with all that are used in it. Compilers emit far less: what is
+/// near this takes hundreds of mebibytes to compile.
+pub const CARRIED_MAX: u64 = 40_000;
+/// Values that the branches of one function may pass along, each branch counted with all that may change before it.
+pub const PASSED_MAX: u64 = 1_000_000;
+/// Blocks of one function times the locals that it uses: each of them may be alive in each.
+pub const SPREAD_MAX: u64 = 20_000_000;
 
 /// Bytes of a wasm page, the unit in which a memory grows.
 pub const WASM_PAGE_BYTES: u64 = 64 << 10;

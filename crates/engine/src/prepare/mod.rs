@@ -16,6 +16,7 @@
 //!
 //! Preparation is deterministic and depends on nothing but the bytes. It knows no vats and compiles nothing.
 
+mod flow;
 mod names;
 mod rewrite;
 mod stack;

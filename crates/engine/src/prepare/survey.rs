@@ -4,11 +4,12 @@
 //! accept anything. The survey changes nothing.
 
 use wasmparser::{
-    ExternalKind, FuncToValidate, FunctionBody, Operator, Parser, Payload, TypeRef, ValType, ValidPayload,
-    Validator, ValidatorResources,
+    BlockType, ExternalKind, FuncToValidate, FunctionBody, Operator, Parser, Payload, TypeRef, ValType,
+    ValidPayload, Validator, ValidatorResources,
 };
 
 use super::RESERVED_PREFIX;
+use super::flow::{Arity, Flow};
 use super::names::FunctionNames;
 use super::stack::Frame;
 use crate::config::features;
@@ -57,6 +58,18 @@ impl Survey {
     /// Index and type of each mutable global.
     pub(crate) fn mutable_globals(&self) -> impl Iterator<Item = (usize, ValType)> + '_ {
         self.globals.iter().enumerate().filter(|(_, (_, mutable))| *mutable).map(|(i, (ty, _))| (i, *ty))
+    }
+
+    /// Of a block of a valid function.
+    fn arity(&self, ty: BlockType) -> Arity {
+        match ty {
+            BlockType::Empty => (0, 0),
+            BlockType::Type(_) => (0, 1),
+            BlockType::FuncType(ty) => {
+                let values = self.types.get(ty as usize);
+                values.map_or((0, 0), |(params, results)| (params.len() as u64, results.len() as u64))
+            }
+        }
     }
 
     fn signature(&self, function: u32) -> Option<&(Vec<ValType>, Vec<ValType>)> {
@@ -257,12 +270,18 @@ impl Surveyor {
         validator.read_locals(&mut reader).map_err(|e| self.invalid(e, Some(index)))?;
         let mut frame = Frame { locals: validator.len_locals(), ..Frame::default() };
         limit_in("locals", frame.locals.into(), limits::LOCALS_MAX.into(), name)?;
+        let mut flow = Flow::new(frame.locals);
         let mut reader = wasmparser::OperatorsReader::new(reader);
         while !reader.eof() {
             let offset = reader.original_position();
             let operator = reader.read().map_err(|e| self.invalid(e, Some(index)))?;
             validator.op(offset, &operator).map_err(|e| self.refuse_or_invalid(&operator, e, index))?;
             self.check_operator(&operator, index)?;
+            flow.step(&operator, |ty| self.survey.arity(ty));
+            if matches!(operator, Operator::End) {
+                limit_in("locals carried by loops", flow.carried(), limits::CARRIED_MAX, name)?;
+                limit_in("values passed along by branches", flow.passed(), limits::PASSED_MAX, name)?;
+            }
             frame.instructions += 1;
             frame.operands = frame.operands.max(validator.operand_stack_height());
             frame.calls |= matches!(operator, Operator::Call { .. } | Operator::CallIndirect { .. });
@@ -274,6 +293,7 @@ impl Surveyor {
             )?;
         }
         reader.finish().map_err(|e| self.invalid(e, Some(index)))?;
+        limit_in("blocks times locals", flow.spread(), limits::SPREAD_MAX, name)?;
         limit_in("values on the stack", frame.operands.into(), limits::OPERANDS_MAX.into(), name)?;
         self.survey.frames.push(frame);
         Ok(())
