@@ -199,19 +199,19 @@ fn behaviours() -> Vec<Case> {
             "does/a-flood-of-reads",
             "(loop $l (drop (call $syscall (i32.const 0) (i32.const 19))) (br $l)) (i32.const 0)",
             Faults("syscall limit"),
-            96,
+            256,
         ),
         (
             "does/a-flood-of-writes",
             "(loop $l (drop (call $syscall (i32.const 100) (i32.const 54))) (br $l)) (i32.const 0)",
             Faults("syscall limit"),
-            128,
+            256,
         ),
         (
             "does/a-walk-without-end",
             "(loop $l (drop (call $syscall (i32.const 200) (i32.const 25))) (br $l)) (i32.const 0)",
             Faults("syscall limit"),
-            96,
+            256,
         ),
         (
             "does/values-of-8-MiB",

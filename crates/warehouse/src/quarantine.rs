@@ -57,7 +57,7 @@ impl Inner {
         let kept = kept_options(row)?;
         for era in Era::all(row, &kept, row.next_position.0) {
             let is_older = era.incarnation < row.incarnation.0;
-            if self.is_gone(era.module)? || is_older && self.is_pruned(row.id, &era)? {
+            if self.is_gone(era.module)? || is_older && self.is_pruned(row, &era)? {
                 continue; // What an older incarnation ran or did can be deleted, and then not be replayed.
             }
             let module = self.module(era.module)?;

@@ -120,8 +120,11 @@ impl Inner {
         };
         let mut eras = Era::all(&row, &kept, resident.next);
         let now = eras.pop().expect("a vat has an incarnation");
+        let mut has_holes = false;
         for era in eras {
-            if self.is_gone(era.module)? || self.is_pruned(vat, &era)? {
+            let is_pruned = self.is_pruned(&row, &era)?;
+            has_holes |= is_pruned;
+            if is_pruned || self.is_gone(era.module)? {
                 verification.passed_over += era.to - era.from;
             } else if let Err(divergence) = self.replay_era(&row, &kept, &era, &mut verification)? {
                 verification.verdict = Verdict::Diverged(divergence);
@@ -136,10 +139,9 @@ impl Inner {
             Err(divergence) => verification.verdict = Verdict::Diverged(divergence),
         }
         if verification.verdict.is_identical() {
-            let keys = match self.storage.verify_spans(vat)?.pruned {
-                0 => self.differing_keys(&row)?,
-                _ => Vec::new(), // The keys that only pruned entries tell of cannot be told from wrong ones.
-            };
+            let has_holes = self.storage.verify_spans(vat)?.pruned > 0 || has_holes;
+            // The keys that only pruned entries tell of cannot be told from wrong ones.
+            let keys = if has_holes { Vec::new() } else { self.differing_keys(&row)? };
             if let Some(key) = keys.first() {
                 let difference = StateDifference::Storage { key: key.clone(), keys: keys.len() };
                 verification.verdict = Verdict::StateDiffers(difference);
@@ -148,11 +150,20 @@ impl Inner {
         Ok(verification)
     }
 
-    /// Whether entries of an older incarnation were pruned.
-    pub(crate) fn is_pruned(&self, vat: VatId, era: &Era) -> Result<bool, Error> {
+    /// Whether entries of an incarnation are gone on purpose: the vat's own, or those of a past that it shares as a fork.
+    pub(crate) fn is_pruned(&self, row: &VatRow, era: &Era) -> Result<bool, Error> {
         let is_of = |span: &SpanRow| span.start.0 < era.to && span.end.0 > era.from;
-        let spans = self.storage.spans(vat)?;
-        Ok(spans.iter().any(|span| is_of(span) && span.content == SpanContent::Pruned))
+        let spans = self.storage.spans(row.id)?;
+        if spans.iter().any(|span| is_of(span) && span.content == SpanContent::Pruned) {
+            return Ok(true);
+        }
+        match self.storage.entries(row.id, Position(era.from), Position(era.to)).next() {
+            Some(Err(vat_storage::Error::Pruned { .. })) => Ok(true),
+            // An ancestor that was terminated has no spans left that could tell of it.
+            Some(Err(vat_storage::Error::MissingEntry { .. })) => Ok(self.storage.origin(row.id)?.is_some()),
+            Some(Err(error)) => Err(error.into()),
+            Some(Ok(_)) | None => Ok(false),
+        }
     }
 
     /// Whether a module was deleted: what an older incarnation ran may be.
