@@ -128,3 +128,193 @@ fn code_whose_sum_is_gone_is_compiled_again_by_the_next_engine() {
     let engine = engine(&loaded.dir);
     assert!(Loaded { engine, ..loaded }.is_compiled());
 }
+
+/// What was done to a module's files before another engine, which has verified nothing yet, loads it.
+struct Tampering {
+    name: &'static str,
+    /// Given the module's own file and another module's.
+    done: fn(own: &Path, other: &Path),
+    after: After,
+}
+
+/// What a compilation leaves behind.
+#[derive(PartialEq)]
+enum After {
+    /// Good files again.
+    Mended,
+    /// What cannot be replaced by renaming a file over it: the module is compiled in each process.
+    Stays,
+}
+
+/// Changes bytes of a file.
+fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+fn sum(code: &Path) -> PathBuf {
+    code.with_extension("sum")
+}
+
+fn replace(path: &Path, make: impl FnOnce(&Path) -> std::io::Result<()>) {
+    fs::remove_file(path).unwrap();
+    make(path).unwrap();
+}
+
+const TAMPERINGS: &[Tampering] = &[
+    Tampering { name: "first byte", done: |own, _| edit(own, |bytes| bytes[0] ^= 1), after: After::Mended },
+    Tampering {
+        name: "every 997th byte",
+        done: |own, _| edit(own, |bytes| bytes.iter_mut().step_by(997).for_each(|byte| *byte ^= 0x80)),
+        after: After::Mended,
+    },
+    Tampering {
+        name: "last byte",
+        done: |own, _| edit(own, |bytes| *bytes.last_mut().unwrap() ^= 1),
+        after: After::Mended,
+    },
+    Tampering {
+        name: "one byte more",
+        done: |own, _| edit(own, |bytes| bytes.push(0)),
+        after: After::Mended,
+    },
+    Tampering {
+        name: "one byte less",
+        done: |own, _| edit(own, |bytes| bytes.truncate(bytes.len() - 1)),
+        after: After::Mended,
+    },
+    Tampering { name: "no bytes", done: |own, _| edit(own, Vec::clear), after: After::Mended },
+    Tampering {
+        name: "no bytes, and the sum of none",
+        done: |own, _| {
+            edit(own, Vec::clear);
+            fs::write(sum(own), blake3::hash(b"").as_bytes()).unwrap();
+        },
+        after: After::Mended,
+    },
+    Tampering {
+        name: "one bit of the sum",
+        done: |own, _| edit(&sum(own), |bytes| bytes[31] ^= 1),
+        after: After::Mended,
+    },
+    Tampering {
+        name: "half of the sum",
+        done: |own, _| edit(&sum(own), |bytes| bytes.truncate(16)),
+        after: After::Mended,
+    },
+    Tampering {
+        name: "a longer sum",
+        done: |own, _| edit(&sum(own), |bytes| bytes.push(0)),
+        after: After::Mended,
+    },
+    Tampering { name: "no sum", done: |own, _| fs::remove_file(sum(own)).unwrap(), after: After::Mended },
+    Tampering {
+        name: "the code of another module",
+        done: |own, other| assert!(fs::copy(other, own).unwrap() > 0),
+        after: After::Mended,
+    },
+    Tampering {
+        name: "the code and the sum of another module",
+        done: |own, other| {
+            fs::copy(other, own).unwrap();
+            fs::copy(sum(other), sum(own)).unwrap();
+        },
+        after: After::Mended,
+    },
+    Tampering {
+        name: "the code of another module and its plain hash",
+        done: |own, other| {
+            fs::copy(other, own).unwrap();
+            fs::write(sum(own), blake3::hash(&fs::read(other).unwrap()).as_bytes()).unwrap();
+        },
+        after: After::Mended,
+    },
+    Tampering {
+        name: "a link to the code of another module, with its sum",
+        done: |own, other| {
+            replace(own, |own| std::os::unix::fs::symlink(other, own));
+            fs::copy(sum(other), sum(own)).unwrap();
+        },
+        after: After::Mended,
+    },
+    Tampering {
+        name: "a link to itself",
+        done: |own, _| replace(own, |own| std::os::unix::fs::symlink(own, own)),
+        after: After::Mended,
+    },
+    Tampering {
+        name: "a link to a file that never ends",
+        done: |own, _| replace(own, |own| std::os::unix::fs::symlink("/dev/zero", own)),
+        after: After::Mended,
+    },
+    Tampering {
+        name: "a sum that never ends",
+        done: |own, _| replace(&sum(own), |sum| std::os::unix::fs::symlink("/dev/zero", sum)),
+        after: After::Mended,
+    },
+    Tampering {
+        name: "a pipe that nobody writes to",
+        done: |own, _| replace(own, pipe),
+        after: After::Mended,
+    },
+    Tampering {
+        name: "a directory",
+        done: |own, _| replace(own, |own| fs::create_dir(own)),
+        after: After::Stays,
+    },
+    Tampering {
+        name: "a directory for a sum",
+        done: |own, _| replace(&sum(own), |sum| fs::create_dir(sum)),
+        after: After::Stays,
+    },
+    Tampering {
+        name: "a file that may not be read",
+        done: |own, _| {
+            use std::os::unix::fs::PermissionsExt;
+            edit(own, |bytes| bytes[100] ^= 1); // The superuser may read it all the same.
+            fs::set_permissions(own, fs::Permissions::from_mode(0o000)).unwrap();
+        },
+        after: After::Mended,
+    },
+];
+
+fn pipe(path: &Path) -> std::io::Result<()> {
+    let made = std::process::Command::new("mkfifo").arg(path).status()?;
+    assert!(made.success(), "mkfifo is part of every Unix");
+    Ok(())
+}
+
+#[test]
+fn whatever_is_done_to_compiled_code_another_process_compiles_again_and_runs_its_own() {
+    for tampering in TAMPERINGS {
+        let loaded = Loaded::new();
+        let other = code_files(&loaded.dir).into_iter().find(|path| *path != loaded.own).unwrap();
+        let untouched = fs::read(&other).unwrap();
+        (tampering.done)(&loaded.own, &other);
+        let engine = engine(&loaded.dir);
+        let loaded = Loaded { engine, ..loaded };
+        assert!(loaded.is_compiled(), "{}", tampering.name);
+        assert_eq!(loaded.is_compiled(), tampering.after == After::Stays, "{}: afterwards", tampering.name);
+        assert!(fs::read(&other).unwrap() == untouched, "{}: another module's file", tampering.name);
+    }
+}
+
+/// Files of another engine's name, given the names of this one's: a directory that came from elsewhere.
+#[test]
+fn code_under_the_name_of_another_key_is_not_loaded() {
+    let loaded = Loaded::new();
+    let other = code_files(&loaded.dir).into_iter().find(|path| *path != loaded.own).unwrap();
+    let exchange = |one: &Path, two: &Path| {
+        let aside = loaded.dir.path().join("aside");
+        fs::rename(one, &aside).unwrap();
+        fs::rename(two, one).unwrap();
+        fs::rename(&aside, two).unwrap();
+    };
+    exchange(&loaded.own, &other);
+    exchange(&sum(&loaded.own), &sum(&other));
+    let engine = engine(&loaded.dir);
+    let loaded = Loaded { engine, ..loaded };
+    assert!(loaded.is_compiled(), "both are whole, and each is the other's");
+    assert!(!loaded.is_compiled());
+}
