@@ -2,6 +2,7 @@
 //! memory it took, and what the good vat was like afterwards.
 
 use std::num::NonZeroUsize;
+use std::ops::Range;
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -9,6 +10,7 @@ use vat_abi::{CapData, Delivery, Message, Outcome, Syscall, SyscallResult, Vref}
 use vat_warehouse::{Error, SyscallHandler, SyscallVerdict, VatName, VatOptions, Warehouse, WarehouseConfig};
 
 use crate::corpus::{Case, Guest};
+use crate::fuzz::Fuzzer;
 
 /// What a bad vat may use in a delivery.
 const COMPUTRONS: u64 = 200_000_000;
@@ -18,7 +20,7 @@ const MEMORY_PAGES: u32 = 512;
 const DELIVERIES: usize = 3;
 
 /// A kernel that knows no references but the vat's own objects and the promise of its message.
-struct Kernel;
+pub(crate) struct Kernel;
 
 impl SyscallHandler for Kernel {
     fn syscall(&mut self, syscall: &Syscall) -> SyscallVerdict {
@@ -37,8 +39,34 @@ impl SyscallHandler for Kernel {
     }
 }
 
+/// What a bad vat may use.
+pub(crate) fn options() -> VatOptions {
+    VatOptions { computrons_per_delivery: COMPUTRONS, memory_pages_max: MEMORY_PAGES }
+}
+
 /// Runs a case in this process.
 pub(crate) fn run(case: &Case) -> Result<String> {
+    beside_a_good_vat(|warehouse| misbehave(warehouse, case))
+}
+
+/// Runs the fuzzer in this process; how its runs ended.
+pub(crate) fn fuzz(seeds: Range<u64>) -> Result<String> {
+    beside_a_good_vat(|warehouse| {
+        let mut fuzzer = Fuzzer::new(warehouse)?;
+        for seed in seeds {
+            fuzzer.run(seed).with_context(|| format!("seed {seed}"))?;
+        }
+        Ok(fuzzer
+            .tally()
+            .iter()
+            .map(|(what, count)| format!("{count} {what}"))
+            .collect::<Vec<_>>()
+            .join(", "))
+    })
+}
+
+/// What the process is like after something was done in it that may harm.
+fn beside_a_good_vat(harm: impl FnOnce(&Warehouse) -> Result<String>) -> Result<String> {
     let dir = tempfile::tempdir()?;
     let config = WarehouseConfig {
         resident_max: NonZeroUsize::new(2).context("two are some")?,
@@ -49,7 +77,7 @@ pub(crate) fn run(case: &Case) -> Result<String> {
     good.lives_on()?;
     warehouse.commit()?;
     let before = peak_memory()?;
-    let ended = misbehave(&warehouse, case)?;
+    let ended = harm(&warehouse)?;
     let neighbour = good.lives_on()?;
     let peak = peak_memory()?;
     warehouse.checkpoint()?;
@@ -113,8 +141,7 @@ fn misbehave(warehouse: &Warehouse, case: &Case) -> Result<String> {
         return Ok(format!("refused: {}", chain(&refused)));
     }
     let name: VatName = "bad".parse()?;
-    let options = VatOptions { computrons_per_delivery: COMPUTRONS, memory_pages_max: MEMORY_PAGES };
-    let (started, Kernel) = warehouse.create(&name, "bad", options, CapData::undefined(), 0, Kernel);
+    let (started, Kernel) = warehouse.create(&name, "bad", options(), CapData::undefined(), 0, Kernel);
     if let Err(failed) = started {
         return Ok(format!("not created: {}", chain(&failed)));
     }
@@ -136,7 +163,7 @@ fn misbehave(warehouse: &Warehouse, case: &Case) -> Result<String> {
     Ok(endings.join(", then "))
 }
 
-fn message(body: String) -> Delivery {
+pub(crate) fn message(body: String) -> Delivery {
     let methargs = CapData { body, slots: Vec::new() };
     Delivery::Message { target: Vref::root(), message: Message { methargs, result: None } }
 }
