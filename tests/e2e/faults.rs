@@ -125,6 +125,47 @@ fn floods_are_faults() {
     faults_with(lines, &VatFault::OutputLimit);
 }
 
+/// A vat that stores 7 MB, and then reads them ten times in one delivery: the requests are short, the answers too long together.
+const READS_TOO_MUCH: &str = r#"(module
+    (import "vat" "syscall" (func $syscall (param i32 i32) (result i32)))
+    (memory (export "memory") 120)
+    (global $nth (mut i32) (i32.const 0))
+    (data (i32.const 0) "[\"vatstoreGet\",\"k\"]")
+    (data (i32.const 100) "[\"vatstoreSet\",\"k\",\"")
+    (data (i32.const 7000120) "\"]")
+    (func (export "vat_deliver") (param $len i32) (result i32) (local $n i32)
+      (global.set $nth (i32.add (global.get $nth) (i32.const 1)))
+      (if (i32.eq (global.get $nth) (i32.const 2)) (then
+        (memory.fill (i32.const 120) (i32.const 97) (i32.const 7000000))
+        (drop (call $syscall (i32.const 100) (i32.const 7000022)))))
+      (if (i32.gt_u (global.get $nth) (i32.const 2)) (then
+        (loop $l
+          (drop (call $syscall (i32.const 0) (i32.const 19)))
+          (local.set $n (i32.add (local.get $n) (i32.const 1)))
+          (br_if $l (i32.lt_u (local.get $n) (i32.const 10))))))
+      (i32.const 0)))"#;
+
+/// The answer that is too much is not recorded, and a replay, which has nothing to answer with, ends there as well.
+#[test]
+fn a_flood_of_answers_is_a_fault_and_replays_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let warehouse = Warehouse::open(dir.path(), WarehouseConfig::default()).unwrap();
+    warehouse.install("module", &wat::parse_str(READS_TOO_MUCH).unwrap()).unwrap();
+    let options = VatOptions::default();
+    let start = warehouse.create(&vat(), "module", options, CapData::undefined(), 0, Listener::default());
+    start.0.unwrap();
+    let deliver = || {
+        let mut lease = warehouse.provide_blocking(&vat()).unwrap();
+        lease.deliver(message("m", "[]"), 1, Listener::default()).0.unwrap()
+    };
+    assert_eq!(deliver().outcome, Outcome::Delivered);
+    let flooded = deliver();
+    assert_eq!(flooded.outcome, Outcome::Faulted(VatFault::SyscallLimit));
+    assert_eq!(flooded.syscalls.len(), 9, "the tenth answer was too much");
+    let verified = warehouse.verify(&vat()).unwrap();
+    assert!(verified.verdict.is_identical(), "{:?}", verified.verdict);
+}
+
 #[test]
 fn growth_beyond_the_limit_is_refused_as_wasm_has_it() {
     // 65,536 pages are 4 GiB; the vat may have 16 pages.

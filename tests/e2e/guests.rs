@@ -56,6 +56,35 @@ fn a_vat_without_the_sdk() {
     assert!(answer(&scenario, 3).contains('7'));
 }
 
+/// A vat that writes its JSON with white space, escapes and fields in another order. What is recorded is canonical, so that a
+/// replay, which compares texts where it can, has to see through it.
+#[test]
+fn a_vat_with_a_hand_of_its_own() {
+    let syscalls = [
+        r#" [ "vatstoreSet" , "k\u0065y" , "v\/alue" ] "#,
+        r#"["vatstoreGet","key"]"#,
+        r##"["resolve",[["p-60",false,{"slots":[],"body":"#\u0031"}]]]"##,
+    ];
+    let (mut data, mut calls, mut at) = (String::new(), String::new(), 1024);
+    for syscall in syscalls {
+        data +=
+            &format!("(data (i32.const {at}) \"{}\")", syscall.replace('\\', "\\\\").replace('"', "\\\""));
+        calls += &format!("(drop (call $syscall (i32.const {at}) (i32.const {})))", syscall.len());
+        at += 256;
+    }
+    let wat = format!(
+        r#"(module
+          (import "vat" "syscall" (func $syscall (param i32 i32) (result i32)))
+          (memory (export "memory") 1) {data}
+          (func (export "vat_deliver") (param i32) (result i32) {calls} (i32.const 0)))"#
+    );
+    let scenario = Scenario::wat(&wat, 3);
+    indistinguishable(&scenario);
+    let expected = "vatstoreSet 'key' 'v/alue'";
+    let trace = scenario.run(Host::ALL[0], |_| Event::Restart);
+    assert_eq!(trace.deliveries[2].syscalls[0].syscall.to_string(), expected);
+}
+
 /// The vat that the ABI reference shows, taken from its text.
 #[test]
 fn the_vat_of_the_abi_reference() {

@@ -11,6 +11,8 @@ mod codec;
 mod decode;
 mod delivery;
 mod elide;
+#[cfg(feature = "std")]
+mod entry_text;
 mod fault;
 pub mod limits;
 mod log;
@@ -27,6 +29,8 @@ pub use capdata::CapData;
 pub use codec::encode;
 pub use decode::DecodeError;
 pub use delivery::Delivery;
+#[cfg(feature = "std")]
+pub use entry_text::{EntryText, RecordedEntry};
 pub use fault::{TrapKind, VatFault};
 pub use log::LogLevel;
 pub use message::{Message, Resolution};

@@ -50,7 +50,7 @@ pub struct SyscallRecord {
     pub result: SyscallResult,
 }
 
-const WHAT: &str = "transcript entry";
+pub(crate) const WHAT: &str = "transcript entry";
 
 impl TranscriptEntry {
     /// Whether it can be recorded; its length in bytes aside.
@@ -87,6 +87,20 @@ impl TranscriptEntry {
     /// Anything but one transcript entry within the limits.
     pub fn from_json(bytes: &[u8]) -> Result<TranscriptEntry, DecodeError> {
         decode(WHAT, ENTRY_BYTES_MAX, bytes)
+    }
+
+    /// Reads a transcript entry that must be written as this crate writes it: a vat hears the bytes of a recorded result, and
+    /// is charged for them.
+    ///
+    /// # Errors
+    ///
+    /// As [`TranscriptEntry::from_json`], and the same value written otherwise.
+    pub fn from_canonical_json(bytes: &[u8]) -> Result<TranscriptEntry, DecodeError> {
+        let entry = TranscriptEntry::from_json(bytes)?;
+        if entry.to_json().as_bytes() != bytes {
+            return Err(DecodeError::new(WHAT, &"it is not canonical JSON"));
+        }
+        Ok(entry)
     }
 }
 
@@ -126,9 +140,9 @@ impl Serialize for TranscriptEntry {
 
 /// The field `r`, on its way out and on its way in.
 #[derive(Serialize)]
-struct Ending<O> {
-    status: O,
-    computrons: Computrons,
+pub(crate) struct Ending<O> {
+    pub(crate) status: O,
+    pub(crate) computrons: Computrons,
 }
 
 impl Serialize for SyscallRecord {

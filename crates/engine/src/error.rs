@@ -133,6 +133,9 @@ pub enum Error {
     /// The delivery breaks a limit of the ABI, and no vat is given it.
     #[error("the delivery cannot be made: {0}")]
     Delivery(#[source] vat_abi::Violation),
+    /// What the delivery did is more than a transcript entry may say.
+    #[error("the delivery cannot be recorded: {0}")]
+    Unrecordable(#[source] vat_abi::Violation),
     /// The instance has already failed and must be dropped.
     #[error("this instance already failed and cannot be used; restore the vat")]
     Spent,

@@ -5,7 +5,7 @@
 
 use std::any::Any;
 
-use vat_abi::{LogLevel, Syscall, SyscallRecord, SyscallResult, VatFault};
+use vat_abi::{LogLevel, Syscall, SyscallResult, VatFault};
 use wasmtime::{Memory, ResourceLimiter};
 
 use crate::error::Error;
@@ -47,19 +47,51 @@ pub trait SyscallHandler: Send + 'static {
     }
 }
 
-/// A handler whose type is forgotten for the length of a delivery.
-pub(crate) trait ErasedHandler: SyscallHandler + Any {}
-impl<H: SyscallHandler> ErasedHandler for H {}
+/// The vat's counterpart for the length of one delivery: what it reads, and who answers it.
+///
+/// [`VatInstance::deliver`](crate::VatInstance::deliver) has one that decodes syscalls and asks a [`SyscallHandler`]; one that
+/// answers from a record need not decode what is the same.
+pub trait Counterpart: Send + 'static {
+    /// JSON of the delivery. It stays the same.
+    fn delivery(&self) -> &[u8];
+
+    /// Answers a syscall, given as the vat wrote it.
+    ///
+    /// # Errors
+    /// Why the delivery ends here.
+    fn syscall(&mut self, bytes: &[u8]) -> Result<(), Refused>;
+
+    /// JSON of the result of the last syscall; empty if there was none.
+    fn reply(&self) -> &[u8];
+
+    /// Takes the last syscall back: its answer was more than the vat may have, and was not given.
+    fn retract(&mut self) {}
+
+    /// Hears one log line.
+    fn log(&mut self, level: LogLevel, text: &str) {
+        let _ = (level, text);
+    }
+}
+
+/// Why a syscall is not answered.
+#[derive(Debug)]
+pub enum Refused {
+    /// The delivery faults.
+    Fault(VatFault),
+    /// The host cannot go on: the crank is abandoned.
+    Abandon(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A counterpart whose type is forgotten for the length of a delivery.
+pub(crate) trait ErasedCounterpart: Counterpart + Any {}
+impl<C: Counterpart> ErasedCounterpart for C {}
 
 /// One delivery in progress.
 pub(crate) struct Crank {
-    /// JSON of the delivery, for `delivery_read`.
-    pub(crate) delivery: Vec<u8>,
-    /// JSON of the last syscall's result, for `result_read`.
-    pub(crate) reply: Vec<u8>,
-    pub(crate) handler: Box<dyn ErasedHandler>,
-    pub(crate) syscalls: Vec<SyscallRecord>,
-    /// Bytes of syscalls and results recorded so far.
+    pub(crate) counterpart: Box<dyn ErasedCounterpart>,
+    /// Syscalls made so far.
+    pub(crate) syscalls: usize,
+    /// Bytes of these syscalls and their results.
     pub(crate) syscall_bytes: usize,
     /// The guest's fault, set by the host function that then stops the guest.
     pub(crate) fault: Option<VatFault>,
@@ -68,6 +100,20 @@ pub(crate) struct Crank {
     /// The host's failure, likewise.
     pub(crate) error: Option<Error>,
     pub(crate) log_bytes: usize,
+}
+
+impl Crank {
+    pub(crate) fn new(counterpart: impl Counterpart) -> Crank {
+        Crank {
+            counterpart: Box::new(counterpart),
+            syscalls: 0,
+            syscall_bytes: 0,
+            fault: None,
+            failed: None,
+            error: None,
+            log_bytes: 0,
+        }
+    }
 }
 
 /// What the `Store` holds.

@@ -6,12 +6,12 @@
 use vat_abi::limits::{
     LOG_BYTES_MAX, OUTPUT_BYTES_PER_DELIVERY_MAX, SYSCALL_BYTES_PER_DELIVERY_MAX, SYSCALLS_PER_DELIVERY_MAX,
 };
-use vat_abi::{LogLevel, Syscall, SyscallRecord, VatFault};
+use vat_abi::{LogLevel, VatFault};
 use wasmtime::{AsContextMut, Caller, Linker};
 
 use crate::error::Error;
 use crate::guest_memory::{GuestSlice, write};
-use crate::host::{Crank, HostState, SyscallVerdict};
+use crate::host::{Crank, HostState, Refused};
 
 /// Computrons of any call out of the vat, besides those for its bytes.
 pub(crate) const HOST_CALL_COMPUTRONS: u64 = 500;
@@ -43,11 +43,11 @@ pub(crate) fn charge(caller: &mut Caller<'_, HostState>, bytes: u64) -> wasmtime
 }
 
 fn delivery_read(mut caller: Caller<'_, HostState>, dst: i32) -> wasmtime::Result<()> {
-    copy_out(&mut caller, dst, |crank| &crank.delivery)
+    copy_out(&mut caller, dst, |crank| crank.counterpart.delivery())
 }
 
 fn result_read(mut caller: Caller<'_, HostState>, dst: i32) -> wasmtime::Result<()> {
-    copy_out(&mut caller, dst, |crank| &crank.reply)
+    copy_out(&mut caller, dst, |crank| crank.counterpart.reply())
 }
 
 fn syscall(mut caller: Caller<'_, HostState>, ptr: i32, len: i32) -> wasmtime::Result<i32> {
@@ -63,39 +63,29 @@ fn syscall(mut caller: Caller<'_, HostState>, ptr: i32, len: i32) -> wasmtime::R
     }
 }
 
-/// Checks, decodes, asks the handler, records: in the order that the ABI reference gives. `Err` is the guest's fault; a
-/// host error is left in the crank and also stops the guest.
+/// Checks, has it answered: in the order that the ABI reference gives. `Err` is the guest's fault; a host error is left in the
+/// crank and also stops the guest.
 fn perform(crank: &mut Crank, memory: &[u8], slice: GuestSlice) -> Result<u32, VatFault> {
     let bytes = slice.bytes(memory)?;
     crank.syscall_bytes = crank.syscall_bytes.saturating_add(bytes.len());
-    if crank.syscalls.len() >= SYSCALLS_PER_DELIVERY_MAX
-        || crank.syscall_bytes > SYSCALL_BYTES_PER_DELIVERY_MAX
-    {
+    if crank.syscalls >= SYSCALLS_PER_DELIVERY_MAX || crank.syscall_bytes > SYSCALL_BYTES_PER_DELIVERY_MAX {
         return Err(VatFault::SyscallLimit);
     }
-    let syscall = Syscall::from_json(bytes).map_err(|error| {
-        crank.handler.log(LogLevel::Error, &format!("the bytes of a syscall are not one: {error}"));
-        VatFault::BadSyscallBytes
-    })?;
-    let answer = match crank.handler.syscall(&syscall) {
-        SyscallVerdict::Answer(result) => result.try_to_json().map(|json| (result, json)).map_err(Into::into),
-        SyscallVerdict::Illegal(why) => {
-            crank.handler.log(LogLevel::Error, &format!("illegal syscall: {why}"));
-            return Err(VatFault::IllegalSyscall);
+    crank.counterpart.syscall(bytes).map_err(|refused| match refused {
+        Refused::Fault(fault) => fault,
+        Refused::Abandon(source) => {
+            crank.error = Some(Error::Abandoned(source));
+            VatFault::IllegalSyscall // Never recorded: the error goes first.
         }
-        SyscallVerdict::Abandon(source) => Err(source),
-    };
-    let (result, json) = answer.map_err(|source| {
-        crank.error = Some(Error::Abandoned(source));
-        VatFault::IllegalSyscall // Never recorded: the error goes first.
     })?;
-    crank.reply = json.into_bytes();
-    crank.syscall_bytes = crank.syscall_bytes.saturating_add(crank.reply.len());
+    let reply = crank.counterpart.reply().len();
+    crank.syscall_bytes = crank.syscall_bytes.saturating_add(reply);
     if crank.syscall_bytes > SYSCALL_BYTES_PER_DELIVERY_MAX {
+        crank.counterpart.retract();
         return Err(VatFault::SyscallLimit);
     }
-    crank.syscalls.push(SyscallRecord { syscall, result });
-    u32::try_from(crank.reply.len()).map_err(|_| VatFault::SyscallLimit)
+    crank.syscalls += 1;
+    u32::try_from(reply).map_err(|_| VatFault::SyscallLimit)
 }
 
 fn log(mut caller: Caller<'_, HostState>, level: i32, ptr: i32, len: i32) -> wasmtime::Result<()> {
@@ -116,7 +106,7 @@ fn log(mut caller: Caller<'_, HostState>, level: i32, ptr: i32, len: i32) -> was
         return stop(&mut caller, VatFault::OutputLimit);
     }
     let text = String::from_utf8_lossy(&text[..text.len().min(LOG_BYTES_MAX)]);
-    crank.handler.log(LogLevel::from_code(level), &text);
+    crank.counterpart.log(LogLevel::from_code(level), &text);
     Ok(())
 }
 
@@ -137,7 +127,7 @@ fn fail(mut caller: Caller<'_, HostState>, ptr: i32, len: i32) -> wasmtime::Resu
 fn copy_out(
     caller: &mut Caller<'_, HostState>,
     dst: i32,
-    buffer: fn(&Crank) -> &Vec<u8>,
+    buffer: fn(&Crank) -> &[u8],
 ) -> wasmtime::Result<()> {
     let (_, crank) = split(caller)?;
     let len = buffer(crank).len();

@@ -7,7 +7,7 @@
 //!                       └───────────────────────────────────────┘
 //! ```
 //!
-//! Invariants: guest code runs only in [`VatInstance::birth`] and [`VatInstance::deliver`] (and, in proofs only, in `call`),
+//! Invariants: guest code runs only in [`VatInstance::birth`] and [`VatInstance::run`] (and, in proofs only, in `call`),
 //! so that between deliveries no wasm frame is on the stack. After a fault or an error the instance is *spent*: its heap ran ahead of what is
 //! recorded, and nothing but dropping it is possible. An instance knows neither its vat nor its transcript.
 
@@ -17,7 +17,7 @@ mod call;
 use std::any::Any;
 use std::fmt;
 
-use vat_abi::limits::OUTPUT_BYTES_PER_DELIVERY_MAX;
+use vat_abi::limits::{DELIVERY_BYTES_MAX, OUTPUT_BYTES_PER_DELIVERY_MAX};
 use vat_abi::{Computrons, Delivery, LogLevel, Outcome, SyscallRecord, VatFault};
 use vat_image::{Check, DirtyTracker, Image, PageStore};
 use wasmtime::{CallHook, Global, Instance, Memory, Store, TypedFunc, Val};
@@ -25,9 +25,10 @@ use wasmtime::{CallHook, Global, Instance, Memory, Store, TypedFunc, Val};
 use crate::error::{Error, Refusal};
 use crate::fault::Ending;
 use crate::globals::{GlobalValue, Globals};
-use crate::host::{Crank, CrankContext, HostState, Randomness, SyscallHandler};
+use crate::host::{Counterpart, Crank, CrankContext, HostState, Randomness, SyscallHandler};
 use crate::imports::HOST_CALL_COMPUTRONS;
 use crate::limits::{BIRTH_COMPUTRONS_MAX, MEMORY_PAGES_MAX, THREAD_STACK_NEEDED};
+use crate::live::Live;
 use crate::module::{Engine, VatModule};
 use crate::native::{take_failure, with_image};
 use crate::prepare::STACK_OVERFLOWED;
@@ -45,16 +46,27 @@ pub struct HeapState {
     pub globals: Globals,
 }
 
-/// What a delivery did.
+/// How a delivery ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// How it ended.
+pub struct Ended {
+    /// Done, or why not.
     pub outcome: Outcome,
     /// What it is charged. A faulted delivery is charged its whole allowance: an engine's count after a trap is not
     /// reliable (wasmtime #13802).
     pub computrons: Computrons,
+}
+
+/// What a new delivery did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it is charged; see [`Ended::computrons`].
+    pub computrons: Computrons,
     /// Its syscalls with their results, in order, up to the end or the fault.
     pub syscalls: Vec<SyscallRecord>,
+    /// All of this and the delivery: canonical JSON of the [`vat_abi::TranscriptEntry`].
+    pub entry: Vec<u8>,
 }
 
 /// What a capture cost and found.
@@ -194,7 +206,7 @@ impl VatInstance {
         })
     }
 
-    /// Runs one delivery to its end. The handler comes back with the result, whatever that is.
+    /// Runs one new delivery to its end. The handler comes back with the result, whatever that is.
     ///
     /// # Errors
     /// A host error: nothing may be recorded, and the instance is spent. A guest's fault is not an error but an outcome;
@@ -208,32 +220,50 @@ impl VatInstance {
         if self.spent {
             return (Err(Error::Spent), handler);
         }
-        let delivery = match delivery.try_to_json() {
-            Ok(json) => json.into_bytes(),
-            Err(violation) => return (Err(Error::Delivery(violation)), handler),
+        let live = match Live::new(delivery, context.time_ns, handler) {
+            Ok(live) => live,
+            Err((violation, handler)) => return (Err(Error::Delivery(violation)), handler),
         };
-        let len =
-            i32::try_from(delivery.len()).expect("a checked delivery has at most DELIVERY_BYTES_MAX bytes");
-        self.spent = true; // Until it is known that the vat and what is recorded agree.
-        self.store.data_mut().crank = Some(Crank {
-            delivery,
-            reply: Vec::new(),
-            handler: Box::new(handler),
-            syscalls: Vec::new(),
-            syscall_bytes: 0,
-            fault: None,
-            failed: None,
-            error: None,
-            log_bytes: 0,
+        let (ran, Live { handler, entry, syscalls }) = self.run(context, live);
+        let report = ran.and_then(|Ended { outcome, computrons }| {
+            let entry = entry.end(&outcome, computrons).map_err(|violation| {
+                self.spent = true;
+                Error::Unrecordable(violation)
+            })?;
+            Ok(Report { outcome, computrons, syscalls, entry })
         });
+        (report, handler)
+    }
+
+    /// Runs one delivery, new or not, to its end: what the vat reads and who answers it is the counterpart's, which comes back
+    /// with the result.
+    ///
+    /// # Errors
+    /// As [`VatInstance::deliver`].
+    ///
+    /// # Panics
+    /// If the counterpart's delivery is longer than [`vat_abi::limits::DELIVERY_BYTES_MAX`].
+    pub fn run<C: Counterpart>(
+        &mut self,
+        context: &CrankContext,
+        counterpart: C,
+    ) -> (Result<Ended, Error>, C) {
+        if self.spent {
+            return (Err(Error::Spent), counterpart);
+        }
+        let len = counterpart.delivery().len();
+        assert!(len <= DELIVERY_BYTES_MAX, "a delivery of {len} bytes was recorded or begun");
+        let len = i32::try_from(len).expect("the limit is far below");
+        self.spent = true; // Until it is known that the vat and what is recorded agree.
+        self.store.data_mut().crank = Some(Crank::new(counterpart));
         let ran = self.enter(context).map(|()| with_native_stack(|| self.deliver.call(&mut self.store, len)));
         let mut crank = self.store.data_mut().crank.take().expect("the crank was put there above");
         self.report_printed(&mut crank);
         let result = ran.and_then(|ran| self.conclude(ran, &mut crank, context));
-        self.spent = !matches!(&result, Ok(report) if report.outcome == Outcome::Delivered);
-        let handler: Box<dyn Any> = crank.handler;
-        let handler = handler.downcast().expect("the handler that was put in");
-        (result, *handler)
+        self.spent = !matches!(&result, Ok(ended) if ended.outcome == Outcome::Delivered);
+        let counterpart: Box<dyn Any> = crank.counterpart;
+        let counterpart = counterpart.downcast().expect("the counterpart that was put in");
+        (result, *counterpart)
     }
 
     /// Saves what changed since the last capture as one layer of `pages`, and answers the whole state.
@@ -355,11 +385,10 @@ impl VatInstance {
         ran: wasmtime::Result<i32>,
         crank: &mut Crank,
         context: &CrankContext,
-    ) -> Result<Report, Error> {
+    ) -> Result<Ended, Error> {
         if let Some(error) = crank.error.take() {
             return Err(error);
         }
-        let syscalls = std::mem::take(&mut crank.syscalls);
         let fault = match (crank.fault.take(), ran) {
             (Some(fault), _) => fault,
             (None, Ok(0)) => {
@@ -368,20 +397,16 @@ impl VatInstance {
                     .get_fuel()
                     .map_err(|e| Error::Engine { what: "read the computrons", reason: format!("{e:#}") })?;
                 let used = Computrons(context.computrons_max - left);
-                return Ok(Report { outcome: Outcome::Delivered, computrons: used, syscalls });
+                return Ok(Ended { outcome: Outcome::Delivered, computrons: used });
             }
             (None, Ok(_)) => crank.failed.take().unwrap_or_else(|| VatFault::failed(&[])),
             (None, Err(error)) => {
                 let fault = self.ending(&error, crank.failed.take()).classify()?;
-                crank.handler.log(LogLevel::Debug, &format!("the delivery faulted: {error:#}"));
+                crank.counterpart.log(LogLevel::Debug, &format!("the delivery faulted: {error:#}"));
                 fault
             }
         };
-        Ok(Report {
-            outcome: Outcome::Faulted(fault),
-            computrons: Computrons(context.computrons_max),
-            syscalls,
-        })
+        Ok(Ended { outcome: Outcome::Faulted(fault), computrons: Computrons(context.computrons_max) })
     }
 
     fn ending<'a>(&mut self, error: &'a wasmtime::Error, failed: Option<VatFault>) -> Ending<'a> {
@@ -403,7 +428,7 @@ impl VatInstance {
                 crank.fault.get_or_insert(VatFault::OutputLimit);
             }
             for line in printed.lines() {
-                crank.handler.log(LogLevel::Info, line);
+                crank.counterpart.log(LogLevel::Info, line);
             }
         }
     }

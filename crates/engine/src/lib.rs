@@ -22,6 +22,7 @@ mod host;
 mod imports;
 mod instance;
 pub mod limits;
+mod live;
 mod module;
 mod native;
 mod prepare;
@@ -30,10 +31,10 @@ mod wasi;
 pub use config::{EngineConfig, RULES_VERSION};
 pub use error::{Error, Refusal};
 pub use globals::{GlobalValue, Globals};
-pub use host::{CrankContext, SyscallHandler, SyscallVerdict};
+pub use host::{Counterpart, CrankContext, Refused, SyscallHandler, SyscallVerdict};
 #[cfg(feature = "prove")]
 pub use instance::CallValue;
-pub use instance::{Capture, HeapState, Report, VatInstance, thread_stack_bytes};
+pub use instance::{Capture, Ended, HeapState, Report, VatInstance, thread_stack_bytes};
 pub use module::{Engine, VatModule};
 pub use prepare::{Prepared, prepare};
 

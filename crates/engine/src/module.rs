@@ -223,6 +223,11 @@ impl VatModule {
         })))
     }
 
+    /// Whether it imports WASI: only then do its vats see time and randomness.
+    pub fn is_wasi(&self) -> bool {
+        self.0.wasi
+    }
+
     /// The module's identity: BLAKE3 of the bytes that were installed.
     pub fn hash(&self) -> [u8; 32] {
         self.0.hash

@@ -38,7 +38,7 @@ use crate::error::Error;
 use crate::moment::root_of;
 use crate::name::VatName;
 use crate::options::KeptOptions;
-use crate::page_in::{check_alive, decode_entry, kept_options};
+use crate::page_in::{check_alive, kept_options};
 use crate::rerun::Rerun;
 use crate::warehouse::Warehouse;
 
@@ -350,7 +350,7 @@ impl Warehouse {
         let mut rerun = Rerun::new(inner, &row.name, era.module, era.incarnation, kept)?;
         for recorded in inner.storage.entries(row.id, Position(era.from), Position(claim.position)) {
             let (position, entry) = recorded?;
-            rerun.step(position.0, &decode_entry(&row, position, &entry)?)?;
+            rerun.step(position.0, entry)?;
         }
         found.root = rerun.root().0;
         Ok(claim.difference(&found))

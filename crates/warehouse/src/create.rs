@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use vat_abi::{CapData, Delivery, Outcome, TranscriptEntry};
+use vat_abi::{CapData, Delivery, Outcome};
 use vat_engine::{SyscallHandler, VatInstance};
 use vat_storage::{CrankRecord, ModuleHash, NewSnapshot, SnapshotRow, VatId};
 
@@ -151,20 +151,12 @@ impl Inner {
         // Ids begin at 1, so nothing is stored under 0: the storage of a vat that does not exist yet.
         let recorder = Recorder::new(VatId(0), Arc::clone(&self.storage), handler);
         let delivery = Delivery::StartVat(args);
-        let context = crank_context(&kept, 0, 0, time_ns);
+        let context = crank_context(&instance, &kept, 0, 0, time_ns);
         let (ran, Recorder { writes, inner: handler, .. }) = instance.deliver(&delivery, &context, recorder);
         let started = ran.map_err(Error::from).and_then(|report| {
             if let Some(fault) = report.outcome.fault() {
                 return Err(Error::StartFaulted { vat: name.clone(), fault: fault.clone() });
             }
-            let entry = TranscriptEntry {
-                delivery,
-                time_ns,
-                syscalls: report.syscalls,
-                outcome: report.outcome,
-                computrons: report.computrons,
-            };
-            let json = entry.try_to_json().map_err(|violation| Error::Unrecordable(violation.to_string()))?;
             let vatstore: Vec<_> =
                 writes.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
             let steps = self.steps();
@@ -175,7 +167,7 @@ impl Inner {
                         other => other.into(),
                     },
                 )?;
-            self.storage.append_crank(&CrankRecord { vat, entry: json.as_bytes(), vatstore: &vatstore })?;
+            self.storage.append_crank(&CrankRecord { vat, entry: &report.entry, vatstore: &vatstore })?;
             drop(steps);
             self.counters.deliveries.add(1);
             let label = label(name.as_str());
@@ -189,15 +181,15 @@ impl Inner {
                     incarnation: 0,
                     next: 1,
                     captured: 0,
-                    unsaved: entry.computrons.0,
+                    unsaved: report.computrons.0,
                     touched: None,
                 },
             );
             Ok(Report {
                 position: 0,
                 outcome: Outcome::Delivered,
-                computrons: entry.computrons,
-                syscalls: entry.syscalls,
+                computrons: report.computrons,
+                syscalls: report.syscalls,
             })
         });
         (started, handler)

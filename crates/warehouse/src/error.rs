@@ -111,9 +111,6 @@ pub enum Error {
     /// The page store failed.
     #[error("the page store failed: {0}")]
     Pages(#[from] vat_image::Error),
-    /// What the delivery did is larger than a transcript entry may be.
-    #[error("the delivery cannot be recorded: {0}")]
-    Unrecordable(String),
     /// The data directory cannot be made.
     #[error("cannot use the data directory {path}: {source}")]
     Directory {

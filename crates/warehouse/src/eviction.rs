@@ -122,7 +122,8 @@ impl Inner {
     /// Captures a vat that stays resident, so that a crash replays a bounded number of deliveries.
     pub(crate) fn capture_if_due(&self, vat: VatId, resident: &mut Resident) {
         let (policy, interval) = (self.config.snapshot_policy, self.config.snapshot_interval);
-        if policy.while_resident(resident.unsaved(), interval, self.residency.hint(vat)) == Decision::Later {
+        let hint = || self.residency.hint(vat);
+        if policy.while_resident(resident.unsaved(), interval, hint) == Decision::Later {
             return;
         }
         match self.capture(vat, resident) {

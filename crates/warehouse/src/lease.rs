@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use vat_abi::{Computrons, Delivery, Outcome, SyscallRecord, TranscriptEntry};
+use vat_abi::{Computrons, Delivery, Outcome, SyscallRecord};
 use vat_engine::{Globals, SyscallHandler};
 use vat_image::FaultContext;
 use vat_storage::{CrankRecord, VatId};
@@ -61,7 +61,8 @@ impl VatLease {
         }
         let recorder = Recorder::new(self.vat, Arc::clone(&self.inner.storage), handler);
         let resident = self.resident_mut().expect("just made sure of");
-        let context = crank_context(&resident.kept, resident.incarnation, resident.next, time_ns);
+        let context =
+            crank_context(&resident.instance, &resident.kept, resident.incarnation, resident.next, time_ns);
         let touching = FaultContext::enter(&resident.label);
         let running = Running(self);
         let instance = &mut running.0.resident_mut().expect("just made sure of").instance;
@@ -69,16 +70,7 @@ impl VatLease {
         std::mem::forget(running); // It returned.
         drop(touching);
         let Recorder { writes, inner: handler, .. } = recorder;
-        let result = ran.map_err(Error::from).and_then(|report| {
-            let entry = TranscriptEntry {
-                delivery,
-                time_ns,
-                syscalls: report.syscalls,
-                outcome: report.outcome,
-                computrons: report.computrons,
-            };
-            self.append(entry, &writes)
-        });
+        let result = ran.map_err(Error::from).and_then(|ran| self.append(ran, &writes));
         let is_kept = self.inner.has(Canary::KeepsAFaultedHeap) && result.is_ok();
         if !is_kept && !matches!(&result, Ok(report) if report.outcome == Outcome::Delivered) {
             self.drop_instance();
@@ -131,13 +123,13 @@ impl VatLease {
         work(&inner, vat, self.resident_mut().expect("just made sure of"))
     }
 
-    fn append(&mut self, entry: TranscriptEntry, writes: &Writes) -> Result<Report, Error> {
-        let json = entry.try_to_json().map_err(|violation| Error::Unrecordable(violation.to_string()))?;
+    fn append(&mut self, ran: vat_engine::Report, writes: &Writes) -> Result<Report, Error> {
+        let vat_engine::Report { outcome, computrons, syscalls, entry } = ran;
         // A faulted delivery wrote nothing.
-        let kept = if entry.outcome == Outcome::Delivered { Some(writes) } else { None };
+        let kept = if outcome == Outcome::Delivered { Some(writes) } else { None };
         let vatstore: Vec<_> =
             kept.into_iter().flatten().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
-        let record = CrankRecord { vat: self.vat, entry: json.as_bytes(), vatstore: &vatstore };
+        let record = CrankRecord { vat: self.vat, entry: &entry, vatstore: &vatstore };
         let position = self.inner.storage.append_crank(&record)?.0;
         self.inner.counters.deliveries.add(1);
         let inner = Arc::clone(&self.inner);
@@ -145,18 +137,13 @@ impl VatLease {
         let resident = self.resident_mut().expect("a delivery just ran");
         assert_eq!(position, resident.next, "position in the store against position in memory");
         resident.next = position + 1;
-        if entry.outcome == Outcome::Delivered {
-            resident.unsaved = resident.unsaved.saturating_add(entry.computrons.0);
+        if outcome == Outcome::Delivered {
+            resident.unsaved = resident.unsaved.saturating_add(computrons.0);
             inner.capture_if_due(vat, resident);
         } else {
             inner.counters.faults.add(1);
         }
-        Ok(Report {
-            position,
-            outcome: entry.outcome,
-            computrons: entry.computrons,
-            syscalls: entry.syscalls,
-        })
+        Ok(Report { position, outcome, computrons, syscalls })
     }
 
     /// After a fault or an error the instance is gone; the lease still holds the place.
@@ -190,11 +177,17 @@ impl Drop for Running<'_> {
 
 impl Drop for VatLease {
     fn drop(&mut self) {
-        let bytes = self.inner.measure(self.cell.as_ref().and_then(|cell| cell.as_ref()));
+        let resident = self.cell.as_ref().and_then(|cell| cell.as_ref());
+        let (is_resident, bytes) = (resident.is_some(), self.inner.measure(resident));
         self.cell = None;
-        self.inner.residency.used(self.vat, bytes);
-        self.inner.residency.tidy(self.vat);
-        self.inner.make_room();
+        // One look at the table is all that the usual lease costs here.
+        let is_over = self.inner.residency.used(self.vat, bytes);
+        if !is_resident {
+            self.inner.residency.tidy(self.vat);
+        }
+        if is_over {
+            self.inner.make_room();
+        }
     }
 }
 

@@ -125,7 +125,7 @@ impl Moment {
             Ok(prepared) => prepared,
             Err(error) => return (Err(error), handler),
         };
-        let context = crank_context(&self.kept, self.row.incarnation.0, self.next, time_ns);
+        let context = crank_context(&self.instance, &self.kept, self.row.incarnation.0, self.next, time_ns);
         let _touching = FaultContext::enter(&label(&self.row.name));
         let (ran, recorder) = copy.deliver(delivery, &context, Recorder::over(Before::Then(keys), handler));
         let position = self.next;

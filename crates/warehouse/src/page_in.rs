@@ -21,7 +21,7 @@ use crate::canary::Canary;
 use crate::config::Verify;
 use crate::error::Error;
 use crate::options::KeptOptions;
-use crate::replay::{Divergence, replay_delivery};
+use crate::replay::{Divergence, recorded, replay_delivery};
 use crate::residency::Resident;
 use crate::snapshots::{Parked, Saved};
 use crate::warehouse::Inner;
@@ -261,20 +261,21 @@ impl Inner {
         step: &mut dyn FnMut(u64) -> Step,
     ) -> Result<Result<(u64, u64), Divergence>, Error> {
         let (mut reached, mut computrons) = (deliveries.start, 0u64);
-        for recorded in self.storage.entries(row.id, Position(deliveries.start), Position(deliveries.end)) {
-            let (position, entry) = recorded?;
-            let entry = decode_entry(row, position, &entry)?;
+        for read in self.storage.entries(row.id, Position(deliveries.start), Position(deliveries.end)) {
+            let (position, entry) = read?;
+            let entry = recorded(&row.name, position.0, entry)?;
             self.counters.replayed.add(1);
             reached = position.0 + 1;
-            if entry.outcome.fault().is_some() || self.has(Canary::SkipsADelivery) {
+            if entry.outcome().fault().is_some() || self.has(Canary::SkipsADelivery) {
                 continue;
             }
-            let context = crank_context(kept, row.incarnation.0, position.0, entry.time_ns);
-            if let Some(divergence) = replay_delivery(instance, position.0, &entry, &context)? {
+            let used = entry.computrons().0;
+            let context = crank_context(instance, kept, row.incarnation.0, position.0, entry.time_ns());
+            if let Some(divergence) = replay_delivery(instance, &row.name, position.0, entry, &context)? {
                 return Ok(Err(divergence));
             }
-            computrons = computrons.saturating_add(entry.computrons.0);
-            if step(entry.computrons.0) == Step::Leave {
+            computrons = computrons.saturating_add(used);
+            if step(used) == Step::Leave {
                 break;
             }
         }
@@ -299,8 +300,9 @@ pub(crate) fn label(name: &str) -> String {
     format!("vat {name}")
 }
 
-/// What the engine is told about one crank.
+/// What a delivery is given of the world. Only a WASI vat can see its randomness, and a seed costs a hash.
 pub(crate) fn crank_context(
+    instance: &VatInstance,
     kept: &KeptOptions,
     incarnation: u32,
     position: u64,
@@ -308,7 +310,10 @@ pub(crate) fn crank_context(
 ) -> CrankContext {
     CrankContext {
         time_ns,
-        seed: kept.crank_seed(incarnation, position),
+        seed: match instance.module().is_wasi() {
+            true => kept.crank_seed(incarnation, position),
+            false => [0; 32],
+        },
         computrons_max: kept.options.computrons_per_delivery,
     }
 }

@@ -75,15 +75,21 @@ impl CostModel {
 }
 
 impl SnapshotPolicy {
-    /// After a delivery, of a vat that stays in memory.
-    pub(crate) fn while_resident(self, unsaved: Unsaved, interval: u64, hint: Hint) -> Decision {
+    /// After a delivery, of a vat that stays in memory. The hint is asked for only if it matters.
+    pub(crate) fn while_resident(
+        self,
+        unsaved: Unsaved,
+        interval: u64,
+        hint: impl FnOnce() -> Hint,
+    ) -> Decision {
         match self {
             SnapshotPolicy::OfDirectory | SnapshotPolicy::EveryN => now_if(unsaved.deliveries >= interval),
             SnapshotPolicy::ByCost(model) => {
                 // A vat with queued work will soon have more to save; one capture then stands for two.
-                let patience = if hint == Hint::Queued { 2 } else { 1 };
-                let bound = model.replay_computrons_max.saturating_mul(patience);
-                now_if(unsaved.deliveries > 0 && unsaved.computrons >= bound)
+                let bound = model.replay_computrons_max;
+                let reached = unsaved.deliveries > 0 && unsaved.computrons >= bound;
+                let far = || unsaved.computrons >= bound.saturating_mul(2);
+                now_if(reached && (far() || hint() != Hint::Queued))
             }
         }
     }
@@ -140,8 +146,8 @@ mod tests {
         for (deliveries, computrons, pages, resident, queued, evicted) in cases {
             let unsaved = unsaved(deliveries, computrons);
             let what = format!("{unsaved:?}, {pages} pages");
-            assert_eq!(policy.while_resident(unsaved, 1, Hint::Automatic), resident, "{what}");
-            assert_eq!(policy.while_resident(unsaved, 1, Hint::Queued), queued, "{what}, queued");
+            assert_eq!(policy.while_resident(unsaved, 1, || Hint::Automatic), resident, "{what}");
+            assert_eq!(policy.while_resident(unsaved, 1, || Hint::Queued), queued, "{what}, queued");
             assert_eq!(policy.at_eviction(unsaved, || pages * 4_096), evicted, "{what}, evicted");
         }
     }
@@ -149,8 +155,8 @@ mod tests {
     #[test]
     fn every_n_counts_deliveries_and_saves_at_each_eviction() {
         let policy = SnapshotPolicy::EveryN;
-        assert_eq!(policy.while_resident(unsaved(2, u64::MAX), 3, Hint::Automatic), Decision::Later);
-        assert_eq!(policy.while_resident(unsaved(3, 0), 3, Hint::Queued), Decision::Now);
+        assert_eq!(policy.while_resident(unsaved(2, u64::MAX), 3, || Hint::Automatic), Decision::Later);
+        assert_eq!(policy.while_resident(unsaved(3, 0), 3, || Hint::Queued), Decision::Now);
         assert_eq!(policy.at_eviction(unsaved(1, 0), || 0), Decision::Now);
         assert_eq!(policy.at_eviction(unsaved(0, 0), || 0), Decision::Later);
     }

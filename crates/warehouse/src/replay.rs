@@ -10,8 +10,10 @@
 
 use std::fmt;
 
-use vat_abi::{Computrons, LogLevel, Outcome, Syscall, SyscallRecord, TranscriptEntry, VatFault};
-use vat_engine::{CrankContext, Error as EngineError, SyscallHandler, SyscallVerdict, VatInstance};
+use vat_abi::{Computrons, DecodeError, Outcome, RecordedEntry, Syscall, TranscriptEntry, VatFault};
+use vat_engine::{Counterpart, CrankContext, Ended, Refused, VatInstance};
+
+use crate::error::Error;
 
 /// How a replay differed from the record: the evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,36 +118,58 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Runs one recorded delivery again.
+/// Runs one recorded delivery of `vat` again.
 ///
 /// `Ok(None)` means that everything was as recorded. After a recorded fault the instance is spent, as it was then.
+///
+/// # Errors
+/// [`Error::Damaged`] if the record is not one; a host error.
 pub(crate) fn replay_delivery(
     instance: &mut VatInstance,
+    vat: &str,
     position: u64,
-    entry: &TranscriptEntry,
+    entry: RecordedEntry,
     context: &CrankContext,
-) -> Result<Option<Divergence>, EngineError> {
-    let simulator = Simulator {
-        recorded: entry.syscalls.clone(),
-        then_illegal: entry.outcome == Outcome::Faulted(VatFault::IllegalSyscall),
-        next: 0,
-        difference: None,
+) -> Result<Option<Divergence>, Error> {
+    let (result, simulator) = instance.run(context, Simulator { entry, next: 0, difference: None });
+    let Simulator { entry, next, difference } = simulator;
+    let difference = match difference {
+        Some(difference) => Some(difference),
+        None => differs_in_the_end(&entry, next, result?).map_err(|error| damaged(vat, position, &error))?,
     };
-    let (result, simulator) = instance.deliver(&entry.delivery, context, simulator);
-    if let Some(difference) = simulator.difference {
-        return Ok(Some(Divergence::new(position, difference, entry, simulator.next)));
-    }
-    let report = result?;
-    let difference = if let Some(expected) = simulator.recorded.get(simulator.next) {
-        Some(Difference::Missing { index: simulator.next, expected: Box::new(expected.syscall.clone()) })
-    } else if report.outcome != entry.outcome {
-        Some(Difference::Outcome { expected: entry.outcome.clone(), got: report.outcome })
-    } else if report.computrons != entry.computrons {
-        Some(Difference::Computrons { expected: entry.computrons, got: report.computrons })
+    let Some(difference) = difference else { return Ok(None) };
+    let entry = TranscriptEntry::from_json(entry.text()).map_err(|error| damaged(vat, position, &error))?;
+    Ok(Some(Divergence::new(position, difference, &entry, next)))
+}
+
+/// Whether the delivery stopped short of the record after `made` syscalls, or ended otherwise.
+fn differs_in_the_end(
+    entry: &RecordedEntry,
+    made: usize,
+    ended: Ended,
+) -> Result<Option<Difference>, DecodeError> {
+    Ok(if let Some(expected) = entry.syscall(made) {
+        let expected = Box::new(Syscall::from_json(expected)?);
+        Some(Difference::Missing { index: made, expected })
+    } else if ended.outcome != *entry.outcome() {
+        Some(Difference::Outcome { expected: entry.outcome().clone(), got: ended.outcome })
+    } else if ended.computrons != entry.computrons() {
+        Some(Difference::Computrons { expected: entry.computrons(), got: ended.computrons })
     } else {
         None
-    };
-    Ok(difference.map(|difference| Divergence::new(position, difference, entry, simulator.next)))
+    })
+}
+
+fn damaged(vat: &str, position: u64, error: &DecodeError) -> Error {
+    Error::Damaged { vat: vat.to_owned(), what: format!("the entry at position {position}: {error}") }
+}
+
+/// An entry whose parts are needed, not their meaning.
+///
+/// # Errors
+/// [`Error::Damaged`].
+pub(crate) fn recorded(vat: &str, position: u64, entry: Vec<u8>) -> Result<RecordedEntry, Error> {
+    RecordedEntry::read(entry).map_err(|error| damaged(vat, position, &error))
 }
 
 impl Divergence {
@@ -174,38 +198,60 @@ impl Divergence {
     }
 }
 
-/// Answers from the record.
+/// Answers from the record. What the vat wrote byte for byte as it is recorded needs no decoding, and nearly everything is.
 struct Simulator {
-    recorded: Vec<SyscallRecord>,
-    /// Whether the record ends in a syscall that was refused: it has no result, so only the outcome tells of it.
-    then_illegal: bool,
+    entry: RecordedEntry,
     next: usize,
     difference: Option<Difference>,
 }
 
 impl Simulator {
-    fn diverge(&mut self, difference: Difference) -> SyscallVerdict {
+    /// The vat wrote another text than the recorded one. It may still be the same syscall.
+    fn compare(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+        let index = self.next;
+        let got = Syscall::from_json(bytes).map_err(|_| Refused::Fault(VatFault::BadSyscallBytes))?;
+        let Some(recorded) = self.entry.syscall(index) else {
+            return Err(self.beyond_record(index, got));
+        };
+        let expected = Syscall::from_json(recorded).map_err(|error| Refused::Abandon(error.into()))?;
+        if expected != got {
+            let (expected, got) = (Box::new(expected), Box::new(got));
+            return Err(self.diverge(Difference::Wrong { index, expected, got }));
+        }
+        self.next += 1;
+        Ok(())
+    }
+
+    /// A syscall that was refused, or whose answer was too much, has no record: only the outcome tells of it.
+    fn beyond_record(&mut self, index: usize, got: Syscall) -> Refused {
+        match self.entry.outcome().fault() {
+            Some(fault @ (VatFault::IllegalSyscall | VatFault::SyscallLimit)) => {
+                Refused::Fault(fault.clone())
+            }
+            _ => self.diverge(Difference::Extra { index, got: Box::new(got) }),
+        }
+    }
+
+    fn diverge(&mut self, difference: Difference) -> Refused {
         self.difference = Some(difference);
-        SyscallVerdict::Abandon("the replay differs from the record".into())
+        Refused::Abandon("the replay differs from the record".into())
     }
 }
 
-impl SyscallHandler for Simulator {
-    fn syscall(&mut self, syscall: &Syscall) -> SyscallVerdict {
-        let index = self.next;
-        let Some(record) = self.recorded.get(index) else {
-            if self.then_illegal {
-                return SyscallVerdict::Illegal("as recorded".to_owned());
-            }
-            return self.diverge(Difference::Extra { index, got: Box::new(syscall.clone()) });
-        };
-        if record.syscall != *syscall {
-            let expected = Box::new(record.syscall.clone());
-            return self.diverge(Difference::Wrong { index, expected, got: Box::new(syscall.clone()) });
-        }
-        self.next += 1;
-        SyscallVerdict::Answer(record.result.clone())
+impl Counterpart for Simulator {
+    fn delivery(&self) -> &[u8] {
+        self.entry.delivery()
     }
 
-    fn log(&mut self, _level: LogLevel, _text: &str) {} // It was heard when the delivery was new.
+    fn syscall(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+        if self.entry.syscall(self.next) == Some(bytes) {
+            self.next += 1;
+            return Ok(());
+        }
+        self.compare(bytes)
+    }
+
+    fn reply(&self) -> &[u8] {
+        self.next.checked_sub(1).and_then(|last| self.entry.result(last)).unwrap_or_default()
+    }
 }

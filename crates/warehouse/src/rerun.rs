@@ -3,7 +3,6 @@
 //!
 //! Deliveries that faulted run on a copy, since a fault leaves an instance that cannot go on. The first difference ends it.
 
-use vat_abi::TranscriptEntry;
 use vat_engine::VatInstance;
 use vat_image::HeapRoot;
 use vat_storage::ModuleHash;
@@ -12,7 +11,7 @@ use crate::error::Error;
 use crate::moment::root_of;
 use crate::options::KeptOptions;
 use crate::page_in::crank_context;
-use crate::replay::replay_delivery;
+use crate::replay::{recorded, replay_delivery};
 use crate::warehouse::Inner;
 
 /// See the [module](self).
@@ -41,14 +40,15 @@ impl<'a> Rerun<'a> {
     /// Lives one delivery again.
     ///
     /// # Errors
-    /// [`Error::ReplayDiffers`] if it went differently.
-    pub(crate) fn step(&mut self, position: u64, entry: &TranscriptEntry) -> Result<(), Error> {
-        let context = crank_context(&self.kept, self.incarnation, position, entry.time_ns);
-        let divergence = if entry.outcome.fault().is_some() {
+    /// [`Error::ReplayDiffers`] if it went differently, [`Error::Damaged`] if the entry is not one.
+    pub(crate) fn step(&mut self, position: u64, entry: Vec<u8>) -> Result<(), Error> {
+        let entry = recorded(&self.vat, position, entry)?;
+        let context = crank_context(&self.instance, &self.kept, self.incarnation, position, entry.time_ns());
+        let divergence = if entry.outcome().fault().is_some() {
             let mut copy = self.instance.duplicate(&self.inner.engine)?;
-            replay_delivery(&mut copy, position, entry, &context)?
+            replay_delivery(&mut copy, &self.vat, position, entry, &context)?
         } else {
-            replay_delivery(&mut self.instance, position, entry, &context)?
+            replay_delivery(&mut self.instance, &self.vat, position, entry, &context)?
         };
         match divergence {
             None => Ok(()),

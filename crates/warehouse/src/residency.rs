@@ -138,13 +138,14 @@ impl Residency {
         self.lock_table().loading -= 1;
     }
 
-    /// The vat was used, and now has changed this many bytes.
-    pub(crate) fn used(&self, vat: VatId, bytes: u64) {
+    /// The vat was used, and now has changed this many bytes. Whether there is then more in memory than there may be.
+    pub(crate) fn used(&self, vat: VatId, bytes: u64) -> bool {
         let mut table = self.lock_table();
         if let Some(counted) = table.recency.get_mut(&vat) {
             let before = std::mem::replace(counted, bytes);
             table.bytes = table.bytes - before + bytes;
         }
+        self.is_over_in(&table)
     }
 
     /// The vat is no longer in memory.

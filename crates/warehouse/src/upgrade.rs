@@ -16,7 +16,7 @@
 
 use std::sync::Arc;
 
-use vat_abi::{CapData, Delivery, Outcome, TranscriptEntry};
+use vat_abi::{CapData, Delivery};
 use vat_engine::{SyscallHandler, VatInstance};
 use vat_storage::{CrankRecord, ModuleHash, VatRow};
 
@@ -99,21 +99,15 @@ impl Inner {
         let recorder = Recorder::new(successor.row.id, Arc::clone(&self.storage), handler);
         let delivery = Delivery::StartVat(args);
         let incarnation = successor.row.incarnation.0 + 1;
-        let context = crank_context(&successor.kept, incarnation, successor.kept.since, time_ns);
+        let context =
+            crank_context(&successor.instance, &successor.kept, incarnation, successor.kept.since, time_ns);
         let (ran, recorder) = successor.instance.deliver(&delivery, &context, recorder);
         let Recorder { writes, inner: handler, .. } = recorder;
         let begun = ran.map_err(Error::from).and_then(|report| {
             if let Some(fault) = report.outcome.fault() {
                 return Err(Error::UpgradeFaulted { vat: name.clone(), fault: fault.clone() });
             }
-            let entry = TranscriptEntry {
-                delivery,
-                time_ns,
-                syscalls: report.syscalls,
-                outcome: report.outcome,
-                computrons: report.computrons,
-            };
-            self.begin_incarnation(successor, entry, &writes)
+            self.begin_incarnation(successor, report, &writes)
         });
         (begun, handler)
     }
@@ -122,17 +116,16 @@ impl Inner {
     fn begin_incarnation(
         &self,
         successor: Successor,
-        entry: TranscriptEntry,
+        started: vat_engine::Report,
         writes: &Writes,
     ) -> Result<(Report, Resident), Error> {
         let Successor { row, module, kept, instance } = successor;
-        // The only thing that could be refused once the steps have begun is an entry that is too long; this is where it is.
-        let json = entry.try_to_json().map_err(|violation| Error::Unrecordable(violation.to_string()))?;
+        let vat_engine::Report { outcome, computrons, syscalls, entry } = started;
         let vatstore: Vec<_> = writes.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
         let steps = self.steps();
         let incarnation = self.storage.begin_incarnation(row.id, module)?;
         self.storage.set_options(row.id, &kept.encode())?;
-        let record = CrankRecord { vat: row.id, entry: json.as_bytes(), vatstore: &vatstore };
+        let record = CrankRecord { vat: row.id, entry: &entry, vatstore: &vatstore };
         let position = self.storage.append_crank(&record)?.0;
         for old in self.storage.snapshots(row.id)? {
             self.storage.delete_snapshot(row.id, old.position)?; // A heap of code that is no longer run.
@@ -149,11 +142,10 @@ impl Inner {
             incarnation: incarnation.0,
             next: position + 1,
             captured: position,
-            unsaved: entry.computrons.0,
+            unsaved: computrons.0,
             touched: None,
         };
-        let computrons = entry.computrons;
-        Ok((Report { position, outcome: Outcome::Delivered, computrons, syscalls: entry.syscalls }, resident))
+        Ok((Report { position, outcome, computrons, syscalls }, resident))
     }
 
     /// Puts the new incarnation where the old one was, or would have been.

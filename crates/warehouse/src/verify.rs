@@ -15,8 +15,8 @@ use vat_storage::{ModuleHash, Position, SpanContent, SpanRow, VatId, VatRow};
 use crate::era::Era;
 use crate::error::Error;
 use crate::options::KeptOptions;
-use crate::page_in::{check_alive, crank_context, decode_entry, kept_options};
-use crate::replay::{Divergence, replay_delivery};
+use crate::page_in::{check_alive, crank_context, kept_options};
+use crate::replay::{Divergence, recorded, replay_delivery};
 use crate::residency::Resident;
 use crate::warehouse::Inner;
 
@@ -185,18 +185,19 @@ impl Inner {
     ) -> Result<Result<VatInstance, Divergence>, Error> {
         let module = self.module(era.module)?;
         let mut replayed = VatInstance::birth(&self.engine, &module, kept.options.memory_pages_max)?;
-        for recorded in self.storage.entries(row.id, Position(era.from), Position(era.to)) {
-            let (position, entry) = recorded?;
-            let entry = decode_entry(row, position, &entry)?;
-            let context = crank_context(kept, era.incarnation, position.0, entry.time_ns);
-            let divergence = if entry.outcome.fault().is_some() {
+        for read in self.storage.entries(row.id, Position(era.from), Position(era.to)) {
+            let (position, entry) = read?;
+            let entry = recorded(&row.name, position.0, entry)?;
+            let computrons = entry.computrons().0;
+            let context = crank_context(&replayed, kept, era.incarnation, position.0, entry.time_ns());
+            let divergence = if entry.outcome().fault().is_some() {
                 let mut copy = replayed.duplicate(&self.engine)?;
-                replay_delivery(&mut copy, position.0, &entry, &context)?
+                replay_delivery(&mut copy, &row.name, position.0, entry, &context)?
             } else {
-                replay_delivery(&mut replayed, position.0, &entry, &context)?
+                replay_delivery(&mut replayed, &row.name, position.0, entry, &context)?
             };
             verification.deliveries += 1;
-            verification.computrons = verification.computrons.saturating_add(entry.computrons.0);
+            verification.computrons = verification.computrons.saturating_add(computrons);
             if let Some(divergence) = divergence {
                 return Ok(Err(divergence));
             }

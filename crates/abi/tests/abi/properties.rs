@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use vat_abi::{Delivery, Outcome, Syscall, SyscallResult, TranscriptEntry, Vref};
+use vat_abi::{Delivery, EntryText, Outcome, RecordedEntry, Syscall, SyscallResult, TranscriptEntry, Vref};
 
 use crate::generated::{delivery, entry, mutation, outcome, syscall, syscall_result};
 
@@ -24,6 +24,12 @@ fn decode_as_everything(bytes: &[u8]) {
     decode!(SyscallResult, |_| Ok::<(), ()>(()));
     decode!(Outcome, Outcome::check);
     decode!(TranscriptEntry, TranscriptEntry::check);
+    // Of an entry of ours, the parts are found where they are; of other bytes, there may be none.
+    if let (Ok(value), Ok(read)) = (TranscriptEntry::from_json(bytes), RecordedEntry::read(bytes.to_vec()))
+        && value.to_json().as_bytes() == bytes
+    {
+        assert_eq!((read.time_ns(), read.computrons()), (value.time_ns, value.computrons));
+    }
 }
 
 proptest! {
@@ -49,6 +55,7 @@ proptest! {
             let mut bytes = json.into_bytes();
             mutations.iter().for_each(|mutation| mutation.apply(&mut bytes));
             decode_as_everything(&bytes);
+            let _ = RecordedEntry::read(bytes);
         }
     }
 
@@ -75,7 +82,35 @@ proptest! {
     #[test]
     fn entries_come_back(value in entry()) {
         let json = value.try_to_json().unwrap();
-        prop_assert_eq!(TranscriptEntry::from_json(json.as_bytes()), Ok(value));
+        prop_assert_eq!(TranscriptEntry::from_canonical_json(json.as_bytes()), Ok(value));
+        prop_assert!(TranscriptEntry::from_canonical_json(json.replacen(':', ": ", 1).as_bytes()).is_err());
+    }
+
+    /// Written piece by piece, an entry is what it is as a whole; and its pieces are found in it.
+    #[test]
+    fn an_entry_is_the_text_of_its_parts(value in entry(), retracted in syscall()) {
+        let mut text = EntryText::begin(&value.delivery, value.time_ns).unwrap();
+        prop_assert_eq!(text.delivery().to_vec(), value.delivery.to_json().into_bytes());
+        prop_assert_eq!(text.reply(), b"");
+        for record in &value.syscalls {
+            text.push(&retracted, &SyscallResult::Ok(None)).unwrap();
+            text.pop();
+            text.push(&record.syscall, &record.result).unwrap();
+            prop_assert_eq!(text.reply().to_vec(), record.result.to_json().into_bytes());
+        }
+        let text = text.end(&value.outcome, value.computrons).unwrap();
+        prop_assert_eq!(core::str::from_utf8(&text).unwrap(), value.to_json());
+
+        let read = RecordedEntry::read(text).unwrap();
+        prop_assert_eq!(read.delivery().to_vec(), value.delivery.to_json().into_bytes());
+        for (index, record) in value.syscalls.iter().enumerate() {
+            prop_assert_eq!(read.syscall(index).map(<[u8]>::to_vec), Some(record.syscall.to_json().into_bytes()));
+            prop_assert_eq!(read.result(index).map(<[u8]>::to_vec), Some(record.result.to_json().into_bytes()));
+        }
+        let beyond = value.syscalls.len();
+        prop_assert_eq!((read.syscall(beyond), read.result(beyond)), (None, None));
+        prop_assert_eq!((read.time_ns(), read.computrons()), (value.time_ns, value.computrons));
+        prop_assert_eq!(read.outcome(), &value.outcome);
     }
 
     /// One line for each syscall and two around them, whatever is in their texts.

@@ -62,7 +62,7 @@ impl Archive {
             }
         };
         found.transcript = self.live(record, claim.position, |position, entry| match &mut rerun {
-            Some(rerun) if position >= era.from => Ok(rerun.step(position, entry)?),
+            Some(rerun) if position >= era.from => Ok(rerun.step(position, entry.to_vec())?),
             _ => Ok(()),
         })?;
         let reached = match &mut rerun {
@@ -91,7 +91,7 @@ impl Archive {
         &self,
         record: &VatRecord,
         to: u64,
-        mut entry: impl FnMut(u64, &TranscriptEntry) -> Result<(), ArchiveError>,
+        mut entry: impl FnMut(u64, &[u8]) -> Result<(), ArchiveError>,
     ) -> Result<TranscriptHash, ArchiveError> {
         let (mut hash, mut next) = (TranscriptHash::seed(), 0);
         for span in record.spans.iter().filter(|span| span.start < to && span.start < span.end) {
@@ -101,11 +101,11 @@ impl Archive {
             };
             self.entries(span, artifact, |line| {
                 if next < to {
-                    let parsed = TranscriptEntry::from_json(&line).map_err(|error| {
+                    TranscriptEntry::from_canonical_json(&line).map_err(|error| {
                         let what = format!("the entry at position {next}: {error}");
                         ArchiveError::artifact(&artifact.name, what)
                     })?;
-                    entry(next, &parsed)?;
+                    entry(next, &line)?;
                     hash = hash.extended(&line);
                 }
                 next += 1;

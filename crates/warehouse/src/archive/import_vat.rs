@@ -259,7 +259,7 @@ impl Past<'_> {
             if self.next == span.end {
                 return Err(wrong(format!("it has entries beyond position {}", span.end)));
             }
-            let entry = TranscriptEntry::from_json(&line)
+            let entry = TranscriptEntry::from_canonical_json(&line)
                 .map_err(|error| wrong(format!("the entry at position {}: {error}", self.next)))?;
             self.live(&line, &entry, imported)?;
             hash = hash.extended(&line);
@@ -304,7 +304,7 @@ impl Past<'_> {
         self.mark()?;
         let wanted = self.to_replay.first().is_some_and(|last| self.next < *last);
         if let Some(rerun) = self.rerun.as_mut().filter(|_| wanted && self.next >= self.replay_from) {
-            rerun.step(self.next, entry)?;
+            rerun.step(self.next, line.to_vec())?;
             imported.replayed += 1;
         }
         if let Some(vatstore) = self.vatstore.as_mut().filter(|_| entry.outcome == Outcome::Delivered) {
