@@ -2,10 +2,13 @@
 //!
 //! ```text
 //!   deliver/resident   JSON, call, JSON, transcript entry in the open transaction      floor: call, JSON both ways
-//!   deliver/engine     the same without the record
+//!   deliver/engine     the same without warehouse and store
+//!   deliver/shallow    as deliver/resident, on a thread whose stack is too small         floor: as deliver/resident
+//!   allocations        what a delivery, and a replayed one, takes from the allocator      floor: call, JSON both ways
 //!   deliver/paged      page in, deliver, page another out                             floor: all of it bare
 //!   replay             deliveries a second while a vat is brought back by its transcript   beside live deliveries
 //!   commit/every=N     cranks a second that are durable, N to a commit                 floor: the rows, bare SQLite
+//!   …/snapshots        the same, with a snapshot of the heap every 200 deliveries       floor: the same, which has no heap
 //! ```
 //!
 //! A commit waits for the disk. While other processes keep all processors busy, that wait is rounded up to a
@@ -21,7 +24,7 @@ use vat_abi::{CapData, Delivery, Outcome};
 use vat_engine::{CrankContext, Engine, EngineConfig, VatInstance};
 use vat_warehouse::{VatName, VatOptions, Warehouse, WarehouseConfig};
 
-use crate::floor::{BareEngine, BareInstance, BareStore, Eviction, encode_message};
+use crate::floor::{BareEngine, BareInstance, BareStore, Eviction, allocations, encode_message};
 use crate::harness::{Figure, Session};
 use crate::vat::{HeapSize, KEYS, Quiet, Syscalls, body, module, stored, write};
 use crate::{scratch, timed};
@@ -36,9 +39,21 @@ const RESIDENT: usize = 16;
 
 pub(crate) fn bench(session: &mut Session) -> Result<()> {
     bench_resident(session)?;
+    bench_shallow(session)?;
+    bench_allocations(session)?;
     bench_paged(session)?;
     bench_replay(session)?;
-    [1, 10, 100].into_iter().try_for_each(|every| bench_commit(session, every))
+    [1, 10, 100].into_iter().try_for_each(|every| bench_commit(session, every, Snapshots::Never))?;
+    bench_commit(session, 100, Snapshots::Usual)
+}
+
+/// Whether a vat that stays in memory is snapshotted now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Snapshots {
+    /// Never: a commit then writes what bare SQLite writes.
+    Never,
+    /// As a warehouse does by itself.
+    Usual,
 }
 
 fn bench_resident(session: &mut Session) -> Result<()> {
@@ -69,6 +84,69 @@ fn bench_resident(session: &mut Session) -> Result<()> {
         },
         || bare.deliver_batch(&mut seeds.1),
     )
+}
+
+/// A thread of the usual 2 MiB has no room for the deepest stack that a vat may have: each delivery maps one.
+fn bench_shallow(session: &mut Session) -> Result<()> {
+    if !session.wants("deliver/shallow") {
+        return Ok(());
+    }
+    let wasm = module(HeapSize::MIB, Syscalls::Resolve);
+    let (dir, mut bare) = (scratch()?, BareVat::new(&wasm)?);
+    let hosted = Hosted::new(dir.path(), &wasm, WarehouseConfig::default())?;
+    let mut seeds = (0.., 0..);
+    session.pair(
+        Figure::time("deliver/shallow"),
+        || {
+            std::thread::scope(|scope| {
+                let shallow = std::thread::Builder::new().stack_size(2 << 20);
+                let batch = shallow.spawn_scoped(scope, || hosted.deliver_batch(&mut seeds.0))?;
+                batch.join().map_err(|_| anyhow::anyhow!("a delivery panicked"))?
+            })
+        },
+        || bare.deliver_batch(&mut seeds.1),
+    )
+}
+
+/// Deliveries whose allocations are counted.
+const COUNTED: u32 = 1_000;
+
+/// How often a delivery goes to the allocator: the same in every run.
+fn bench_allocations(session: &mut Session) -> Result<()> {
+    if !session.wants("allocations") {
+        return Ok(());
+    }
+    let wasm = module(HeapSize::MIB, Syscalls::Resolve);
+    let (dir, mut bare) = (scratch()?, BareVat::new(&wasm)?);
+    let config = || WarehouseConfig { snapshot_interval: u64::MAX, ..WarehouseConfig::default() };
+    let hosted = Hosted::new(dir.path(), &wasm, config())?;
+    // The middle of all, since a buffer grows now and then.
+    let counted = |deliver: &mut dyn FnMut(u32) -> Result<u64>| -> Result<f64> {
+        let mut counts = (0..COUNTED).map(deliver).collect::<Result<Vec<_>>>()?;
+        counts.sort_unstable();
+        Ok(f64::from(u32::try_from(counts[counts.len() / 2])?))
+    };
+    let floor = counted(&mut |seed| {
+        let message = body(WRITTEN, seed);
+        let (count, delivered) = allocations(|| bare.instance.deliver(encode_message(message)?));
+        delivered.map(|()| count)
+    })?;
+    let resident = counted(&mut |seed| {
+        let delivery = write(WRITTEN, seed);
+        let (count, delivered) = allocations(|| hosted.deliver(delivery));
+        delivered.map(|()| count)
+    })?;
+    hosted.warehouse.commit()?;
+    let vat = hosted.vat.clone();
+    drop(hosted);
+    let warehouse = Warehouse::open(&dir.path().join("data"), config())?;
+    let (count, lease) = allocations(|| warehouse.provide_blocking(&vat));
+    drop(lease?);
+    #[expect(clippy::cast_precision_loss, reason = "some thousands")]
+    let replayed = count as f64 / f64::from(COUNTED);
+    session.once(Figure::count("allocations/resident").at_most(1.2), resident, Some(floor));
+    session.once(Figure::count("allocations/replayed").at_most(0.7), replayed, Some(floor));
+    Ok(())
 }
 
 fn deliver_unrecorded(instance: &mut VatInstance, delivery: &Delivery) -> Result<()> {
@@ -148,15 +226,20 @@ fn bench_replay(session: &mut Session) -> Result<()> {
     )
 }
 
-fn bench_commit(session: &mut Session, every: u32) -> Result<()> {
-    let figure = Figure::rate(format!("commit/every={every}"));
+fn bench_commit(session: &mut Session, every: u32, snapshots: Snapshots) -> Result<()> {
+    let (config, with) = match snapshots {
+        Snapshots::Never => {
+            (WarehouseConfig { snapshot_interval: u64::MAX, ..WarehouseConfig::default() }, "")
+        }
+        Snapshots::Usual => (WarehouseConfig::default(), "/snapshots"),
+    };
+    let figure = Figure::rate(format!("commit/every={every}{with}"));
     if !session.wants(figure.name()) {
         return Ok(());
     }
     let figure = if every == 100 { figure.at_least(0.7) } else { figure };
     let dir = scratch()?;
-    let hosted =
-        Hosted::new(dir.path(), &module(HeapSize::MIB, Syscalls::Store), WarehouseConfig::default())?;
+    let hosted = Hosted::new(dir.path(), &module(HeapSize::MIB, Syscalls::Store), config)?;
     let mut bare = BareStore::new(&dir.path().join("bare.sqlite"))?;
     // Once all keys, in both, so that what is measured are updates.
     let all_keys = KEYS.div_ceil(3);

@@ -538,6 +538,15 @@ fn with_native_stack<T>(call: impl FnOnce() -> T) -> T {
     stacker::maybe_grow(THREAD_STACK_NEEDED, thread_stack_bytes(), call)
 }
 
+/// Calls where the stack is deep enough for vats, on a stack of its own if this thread's is not.
+///
+/// A delivery does this by itself, and maps a stack each time, which takes longer than most deliveries. Who delivers more than one
+/// from a thread of the usual size (tokio's, the standard library's) does it once around all of them, or makes threads of
+/// [`thread_stack_bytes`].
+pub fn on_deep_stack<T>(work: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(THREAD_STACK_NEEDED + (1 << 20), thread_stack_bytes(), work)
+}
+
 /// The stack size for threads that deliver to vats; only touched pages take memory.
 pub const fn thread_stack_bytes() -> usize {
     THREAD_STACK_NEEDED + (4 << 20)

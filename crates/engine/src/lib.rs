@@ -34,7 +34,7 @@ pub use globals::{GlobalValue, Globals};
 pub use host::{Counterpart, CrankContext, Refused, SyscallHandler, SyscallVerdict};
 #[cfg(feature = "prove")]
 pub use instance::CallValue;
-pub use instance::{Capture, Ended, HeapState, Report, VatInstance, thread_stack_bytes};
+pub use instance::{Capture, Ended, HeapState, Report, VatInstance, on_deep_stack, thread_stack_bytes};
 pub use module::{Engine, VatModule};
 pub use prepare::{Prepared, prepare};
 

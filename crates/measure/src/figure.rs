@@ -93,6 +93,11 @@ impl Figure {
         Figure::new(name, Unit::Bytes)
     }
 
+    /// How many.
+    pub fn count(name: impl Into<String>) -> Figure {
+        Figure::new(name, Unit::Count)
+    }
+
     /// How many times as much.
     pub fn times(name: impl Into<String>) -> Figure {
         Figure::new(name, Unit::Times)

@@ -45,6 +45,8 @@ impl VatLease {
     /// Makes one delivery: runs it, and appends it to the transcript with what it wrote to the vat's storage. Durable after
     /// the next [`commit`](crate::Warehouse::commit).
     ///
+    /// On a thread of the usual stack size each call maps a deeper one; see [`on_deep_stack`](crate::on_deep_stack).
+    ///
     /// A guest's fault is recorded and reported in the outcome. Its effects on heap and storage are undone: the vat goes on
     /// from before the delivery. The handler comes back in any case.
     ///

@@ -85,7 +85,9 @@ pub use replay::{Compared, Comparison, Difference, Divergence};
 pub use stats::Stats;
 pub use transcripts::SpanClosing;
 pub use upkeep::{DamagedLayer, Scrubbed};
-pub use vat_engine::{SyscallHandler, SyscallVerdict, limits, module_bytes, thread_stack_bytes};
+pub use vat_engine::{
+    SyscallHandler, SyscallVerdict, limits, module_bytes, on_deep_stack, thread_stack_bytes,
+};
 pub use vat_image::{Disk, HeapRoot, LayerLocation, PageNo, RestoreMethod};
 pub use vat_storage::{
     Compressed, DamagedRow, ModuleHash, Repaired, Retention, SpanContent, SpanPolicy, SpanRow, SpanState,
