@@ -10,7 +10,8 @@
 //! A compiler turns locals into values, and makes one of each carried local for each loop, and an argument of it for each branch; and it
 //! keeps for each block which locals are alive in it. Loops within loops, tables of branches, or many of both, multiply that: a
 //! module of some kilobytes can ask for gigabytes and minutes. The three products are counted here, from above, in one pass, and limited by
-//! [`CARRIED_MAX`](crate::limits::CARRIED_MAX), [`PASSED_MAX`](crate::limits::PASSED_MAX) and [`SPREAD_MAX`](crate::limits::SPREAD_MAX).
+//! [`CARRIED_MAX`](crate::limits::CARRIED_MAX), [`PASSED_MAX`](crate::limits::PASSED_MAX) and [`SPREAD_MAX`](crate::limits::SPREAD_MAX);
+//! and so is how deep loops are within loops ([`LOOPS_NESTED_MAX`](crate::limits::LOOPS_NESTED_MAX)), for a compiler takes time by its square.
 //!
 //! Deliberately absent: whether a value is live. What is counted is what a compiler must look at, not what it keeps.
 
@@ -24,6 +25,8 @@ pub(crate) struct Flow {
     open: Vec<Open>,
     /// Blocks that are closed, for their sets to be used again; all of them are empty.
     spare: Vec<Open>,
+    /// Loops among the open blocks.
+    loops: u64,
     carried: u64,
     passed: u64,
     blocks: u64,
@@ -51,10 +54,15 @@ impl Flow {
     /// At the beginning of a function with so many locals.
     pub(crate) fn new(locals: u32) -> Flow {
         let words = locals.div_ceil(u64::BITS) as usize;
-        let mut flow =
-            Flow { words, open: Vec::new(), spare: Vec::new(), carried: 0, passed: 0, blocks: 0, spread: 0 };
+        let (open, spare) = (Vec::new(), Vec::new());
+        let mut flow = Flow { words, open, spare, loops: 0, carried: 0, passed: 0, blocks: 0, spread: 0 };
         flow.open(false, 0);
         flow
+    }
+
+    /// Loops that are open: each is within the one before it.
+    pub(crate) fn loops(&self) -> u64 {
+        self.loops
     }
 
     /// Locals that loops carry: for each loop, those that are used in it.
@@ -98,6 +106,7 @@ impl Flow {
         let empty =
             || Open { is_loop, arity, edges: 0, used: vec![0; self.words], written: vec![0; self.words] };
         self.blocks += 1;
+        self.loops += u64::from(is_loop);
         let block = self.spare.pop().unwrap_or_else(empty);
         self.open.push(Open { is_loop, arity, edges: 0, ..block });
     }
@@ -125,6 +134,7 @@ impl Flow {
             false => count(&block.written),
         };
         if block.is_loop {
+            self.loops -= 1;
             self.carried = self.carried.saturating_add(changing);
         }
         // What runs into the end, or from above into a loop, is an edge, too.
@@ -178,7 +188,7 @@ mod tests {
             body.contains(&format!("l.get {local}")) || body.contains(&format!("l.set {local}"))
         });
         assert_eq!(flow.spread(), blocks * used.count() as u64, "{body}");
-        assert!(flow.open.is_empty());
+        assert!(flow.open.is_empty() && flow.loops() == 0);
     }
 
     #[test]

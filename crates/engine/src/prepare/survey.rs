@@ -278,6 +278,7 @@ impl Surveyor {
             validator.op(offset, &operator).map_err(|e| self.refuse_or_invalid(&operator, e, index))?;
             self.check_operator(&operator, index)?;
             flow.step(&operator, |ty| self.survey.arity(ty));
+            limit_in("loops within each other", flow.loops(), limits::LOOPS_NESTED_MAX, name)?;
             if matches!(operator, Operator::End) {
                 limit_in("locals carried by loops", flow.carried(), limits::CARRIED_MAX, name)?;
                 limit_in("values passed along by branches", flow.passed(), limits::PASSED_MAX, name)?;

@@ -243,7 +243,7 @@ fn declarations_imports_and_exports_are_checked() {
 #[test]
 fn limits_are_named() {
     let globals = "(global i32 (i32.const 0))".repeat(limits::GLOBALS_MAX as usize + 1);
-    refused(&vat(&globals), &expect!["the module has 1001 globals; at most 1000 are accepted"]);
+    refused(&vat(&globals), &expect!["the module has 5001 globals; at most 5000 are accepted"]);
     let locals = format!("(func $big (local {}))", "i64 ".repeat(limits::LOCALS_MAX as usize + 1));
     refused(
         &vat(&locals),
@@ -256,7 +256,7 @@ fn limits_are_named() {
     );
     refused(
         &vat(&nested),
-        &expect!["the module has 1001 nested blocks in function 0 `deep`; at most 1000 are accepted"],
+        &expect!["the module has 5001 nested blocks in function 0 `deep`; at most 5000 are accepted"],
     );
     refused(
         &vat("(table 100001 funcref)"),
