@@ -284,3 +284,25 @@ impl ToSql for Kept {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_fits_only_if_its_value_has_room_for_it() {
+        let texts = ["key", "nine byte", ""].map(|text| Kept::Text(text.as_bytes().to_vec()));
+        let row = Damaged { columns: texts.to_vec(), sum: 0 };
+        let fits = |column, at, word: &[u8; 8]| {
+            let columns = row.with_word(Table::Vatstore, column, at, u64::from_le_bytes(*word))?;
+            match columns.into_iter().nth(column)? {
+                Kept::Text(bytes) => Some(bytes),
+                _ => None,
+            }
+        };
+        assert_eq!(fits(0, 0, b"kex\0\0\0\0\0").as_deref(), Some(b"kex".as_slice()));
+        assert_eq!(fits(0, 0, b"keys\0\0\0\0"), None, "four bytes in the place of three");
+        assert_eq!(fits(1, 8, b"x\0\0\0\0\0\0\0").as_deref(), Some(b"nine bytx".as_slice()));
+        assert_eq!(fits(1, 8, b"\0x\0\0\0\0\0\0"), None, "beyond the last byte");
+    }
+}

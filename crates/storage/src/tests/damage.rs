@@ -80,8 +80,13 @@ fn flipped(value: Value) -> Option<Value> {
 /// Flips a bit of a column in the first row of a table that has bytes there; `false` if there is none, or if the row would be in the
 /// place of another one.
 fn flip(dir: &Path, table: &str, column: &str) -> bool {
+    flip_where(dir, table, column, "TRUE")
+}
+
+/// The same in the first of some rows.
+fn flip_where(dir: &Path, table: &str, column: &str, which: &str) -> bool {
     let connection = connect(dir);
-    let select = format!("SELECT {column} FROM {table} WHERE {column} IS NOT NULL LIMIT 1");
+    let select = format!("SELECT {column} FROM {table} WHERE {column} IS NOT NULL AND {which} LIMIT 1");
     let value: Value = match connection.query_row(&select, [], |row| row.get(0)) {
         Err(rusqlite::Error::QueryReturnedNoRows) => return false,
         value => value.expect("a value"),
@@ -92,7 +97,7 @@ fn flip(dir: &Path, table: &str, column: &str) -> bool {
     let key = statement.query_map([table], |row| row.get::<_, String>(0)).expect("read");
     let key = key.collect::<rusqlite::Result<Vec<_>>>().expect("names").join(", ");
     let update = format!(
-        "UPDATE {table} SET {column} = ?1 WHERE ({key}) = (SELECT {key} FROM {table} WHERE {column} = ?2 LIMIT 1)"
+        "UPDATE {table} SET {column} = ?1 WHERE ({key}) = (SELECT {key} FROM {table} WHERE {column} = ?2 AND {which} LIMIT 1)"
     );
     match connection.execute(&update, (changed, value)) {
         Ok(count) => assert_eq!(count, 1, "{table}.{column}"),
@@ -211,6 +216,62 @@ fn a_reader_of_a_changed_row_is_told_which_and_others_go_on() {
     }
 }
 
+/// The fork in [`furnished`], of [`ALICE`] after three deliveries.
+const FORK: VatId = VatId(5);
+
+/// Which row is damaged: a table, a column and a condition; and a call that needs the row, or must know that no other is there.
+type ReaderOf = (&'static str, &'static str, &'static str, fn(&Storage) -> Result<(), Error>);
+
+const READERS_OF: [ReaderOf; 9] = [
+    ("forks", "parent", "vat = 5", |storage| storage.transcript(FORK, Position(0), Position(3)).map(drop)),
+    ("forks", "position", "vat = 5", |storage| storage.shared_before(ALICE).map(drop)),
+    ("module_names", "name", "TRUE", |storage| storage.module_row(module()).map(drop)),
+    ("spans", "bytes", "vat = 1 AND open = 1", |storage| storage.vat(ALICE).map(drop)),
+    ("vatstore", "value", "vat = 1", |storage| storage.fork_vat(ALICE, "again", "{}").map(drop)),
+    ("vatstore", "value", "vat = 1", |storage| storage.vatstore_after(ALICE, "", 9).map(drop)),
+    ("vatstore", "key", "vat = 1", |storage| storage.vatstore_after(ALICE, "m", 9).map(drop)),
+    ("vatstore", "vat", "vat = 1", |storage| storage.vatstore_after(ALICE, "", 9).map(drop)),
+    ("vatstore", "value", "vat = 2", |storage| storage.vatstore_after(ALICE, "", 9).map(drop)),
+];
+
+#[test]
+fn a_reader_of_a_certain_row_or_of_the_place_beside_it_is_told() {
+    for (table, column, which, read) in READERS_OF {
+        let dir = furnished();
+        read(&Storage::open_existing(dir.path()).expect("opens")).expect("whole");
+        assert!(flip_where(dir.path(), table, column, which), "{table}.{column}, {which}");
+        let error = read(&Storage::open_existing(dir.path()).expect("opens")).expect_err(column);
+        assert!(
+            matches!(error, Error::DamagedRow { table: found, .. } if found == table),
+            "{table}.{column}, {which}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_damaged_is_not_compressed() {
+    for (table, column) in [("spans", "hash"), ("transcript", "entry")] {
+        let Scratch { storage, dir } = Scratch::new();
+        storage.put_module(module(), "module", super::WASM).expect("kept");
+        let vat = storage.create_vat("alice", module(), "{}").expect("created");
+        for entry in ["one", "two"] {
+            let crank = crate::CrankRecord { vat, entry: entry.as_bytes(), vatstore: &[] };
+            storage.append_crank(&crank).expect("appended");
+        }
+        storage.close_span(vat).expect("closed");
+        storage.commit().expect("committed");
+        drop(storage);
+        assert!(flip_where(dir.path(), table, column, "vat = 1"));
+        let storage = Storage::open_existing(dir.path()).expect("opens");
+        let error = storage.compress().expect_err("damage under a new sum");
+        assert!(matches!(error, Error::DamagedRow { table: found, .. } if found == table), "{error:?}");
+        drop(storage);
+        assert_eq!(Storage::repair(dir.path()).expect("repaired").mended.len(), 1);
+        let storage = Storage::open_existing(dir.path()).expect("opens");
+        assert_eq!(storage.compress().expect("whole again").entries, 2);
+    }
+}
+
 #[test]
 fn a_snapshot_whose_row_is_damaged_is_passed_over() {
     for column in ["position", "incarnation", "root", "image", "sum", "vat"] {
@@ -314,4 +375,30 @@ fn a_key_that_changed_in_its_place_is_not_merely_absent() {
             Storage::open_existing(dir.path()).expect("opens").check_file().expect("whole");
         }
     }
+}
+
+#[test]
+fn a_hash_that_changed_wherever_it_stands_is_mended_in_tables_and_indexes() {
+    let dir = furnished();
+    let before = dump(dir.path());
+    let whole = fs::read(dir.path().join("store.sqlite")).expect("the file");
+    let places = places(&whole, &module().0);
+    // The module's row, its names, its vats, its layers, and their indexes.
+    assert!(places.len() >= 9, "{places:?}");
+    let mut damaged_indexes = 0;
+    for at in places {
+        let mut bytes = whole.clone();
+        bytes[at + 5] ^= 0x10;
+        let dir = TempDir::new().expect("a directory");
+        fs::write(dir.path().join("store.sqlite"), bytes).expect("written");
+        let storage = Storage::open_existing(dir.path()).expect("opens");
+        let rows = storage.damaged_rows().expect("read").len();
+        damaged_indexes += u32::from(rows == 0 && storage.check_file().is_err());
+        drop(storage);
+        let repaired = Storage::repair(dir.path()).expect("repaired");
+        assert_eq!((repaired.mended.len(), repaired.left.len()), (rows, 0), "byte {at}");
+        assert_eq!(dump(dir.path()), before, "byte {at}");
+        Storage::open_existing(dir.path()).expect("opens").check_file().expect("whole");
+    }
+    assert!(damaged_indexes >= 2, "the hash is a key in more than one index");
 }
