@@ -163,6 +163,11 @@ fn a_statement_is_checked_against_an_archive_alone() {
     let third = Archive::open(&dir.path().join("third")).unwrap();
     let unknown = third.check_claim(&now, replay).unwrap_err().to_string();
     assert!(unknown.contains("0..4 are missing"), "{unknown}");
+    // A host is charged for the bytes of an entry: the same entry in other bytes is another one.
+    crate::archives::forge(&dir.path().join("second"), crate::archives::SPAN, |bytes| bytes.insert(1, b' '));
+    let spaced = Archive::open(&dir.path().join("second")).unwrap();
+    let refused = spaced.check_claim(&now, replay).unwrap_err().to_string();
+    assert!(refused.contains("it is not canonical JSON"), "{refused}");
 }
 
 /// A host with a vat of its own, beside which others are to live.

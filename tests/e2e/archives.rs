@@ -241,7 +241,7 @@ fn edit(archive: &Path, change: impl FnOnce(&mut Value)) {
 }
 
 /// Changes an artifact, and the manifest so that its hash is right.
-fn forge(archive: &Path, pointer: &str, change: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn forge(archive: &Path, pointer: &str, change: impl FnOnce(&mut Vec<u8>)) {
     edit(archive, |manifest| {
         let record = manifest.pointer_mut(pointer).unwrap();
         let path = archive.join("artifacts").join(record["name"].as_str().unwrap());
@@ -255,7 +255,7 @@ fn forge(archive: &Path, pointer: &str, change: impl FnOnce(&mut Vec<u8>)) {
 
 pub(crate) type Corruption = (&'static str, fn(&Path), &'static str);
 
-const SPAN: &str = "/vats/0/spans/0/artifact";
+pub(crate) const SPAN: &str = "/vats/0/spans/0/artifact";
 const SNAPSHOT: &str = "/vats/0/snapshots/0/artifact";
 
 pub(crate) const CORRUPTIONS: &[Corruption] = &[
@@ -292,6 +292,7 @@ pub(crate) const CORRUPTIONS: &[Corruption] = &[
     ),
     ("cut", |a| std::fs::write(a.join("artifacts/span-subject-0-4"), "x").unwrap(), "it has 1 bytes"),
     ("entry", |a| forge(a, SPAN, |b| b[0] = b'['), "the entry at position 0"),
+    ("entry with a space", |a| forge(a, SPAN, |b| b.insert(1, b' ')), "it is not canonical JSON"),
     (
         "fewer entries",
         |a| forge(a, SPAN, |b| b.truncate(b.iter().position(|c| *c == b'\n').unwrap() + 1)),

@@ -162,6 +162,8 @@ fn a_flood_of_answers_is_a_fault_and_replays_as_one() {
     let flooded = deliver();
     assert_eq!(flooded.outcome, Outcome::Faulted(VatFault::SyscallLimit));
     assert_eq!(flooded.syscalls.len(), 9, "the tenth answer was too much");
+    let recorded = warehouse.transcript(&vat(), flooded.position).unwrap().next().unwrap().unwrap().1;
+    assert_eq!(recorded.syscalls, flooded.syscalls, "what is recorded is what is reported");
     let verified = warehouse.verify(&vat()).unwrap();
     assert!(verified.verdict.is_identical(), "{:?}", verified.verdict);
 }

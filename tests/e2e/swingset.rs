@@ -21,7 +21,7 @@
 //! | 19, 20 | from any stored state the next step is the same | `from_every_stored_state_the_next_crank_is_the_same` |
 //! | 22 | creation is not repeated | `a_vat_is_started_once` |
 //! | 23 | a dead vat stays dead | `a_terminated_vat_is_not_brought_back_by_a_restart` |
-//! | 25 | missing, wrong, extra syscalls | `travel::a_quarantined_vat_is_looked_into_put_right_and_released`; each kind in the warehouse's `evidence` |
+//! | 25 | missing, wrong, extra syscalls | `divergence::each_kind_of_difference_is_told`, `travel::a_quarantined_vat_is_looked_into_put_right_and_released` |
 //! | 26 | same inputs, same snapshot | `the_same_deliveries_give_the_same_root` |
 //! | 27 | the same snapshot for ever | `the_root_after_birth_and_after_some_deliveries_is_golden` |
 //! | 28 | compression of snapshots | left out: snapshots are mapped, so they are not compressed; zero pages take no space (`vat-image`'s golden files) |

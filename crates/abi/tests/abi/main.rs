@@ -2,6 +2,7 @@
 
 mod display;
 mod document;
+mod entry_text;
 mod generated;
 mod golden;
 mod limits;
