@@ -95,7 +95,13 @@ impl Storage {
     /// [`Error::Poisoned`](crate::Error::Poisoned).
     pub fn damaged_rows(&self) -> Result<Vec<DamagedRow>> {
         let found = self.read("check the rows", |session| row_sum::damaged_rows(&session.connection))?;
-        Ok(found.into_iter().map(|RowDamage { table, row }| DamagedRow { table, row }).collect())
+        Ok(found.into_iter().map(DamagedRow::from).collect())
+    }
+}
+
+impl From<RowDamage> for DamagedRow {
+    fn from(RowDamage { table, row }: RowDamage) -> DamagedRow {
+        DamagedRow { table, row }
     }
 }
 

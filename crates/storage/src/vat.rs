@@ -17,6 +17,7 @@ use crate::error::{Error, Fault, Kind};
 use crate::gap::check_vat_name;
 use crate::id::{Incarnation, ModuleHash, Position, VatId};
 use crate::module;
+use crate::repair::DamagedRow;
 use crate::row_sum::{RowDamage, Table, check, sum};
 use crate::session::Session;
 use crate::storage::Storage;
@@ -156,6 +157,26 @@ impl Storage {
     /// As [`vats_after`](Storage::vats_after).
     pub fn vats(&self) -> Result<Vec<VatRow>> {
         self.vats_after(VatId(0), usize::MAX)
+    }
+
+    /// The same, but for those whose rows are damaged: these are named beside them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] if the table cannot be read at all; [`Error::Io`], [`Error::Poisoned`].
+    pub fn vats_and_damaged(&self) -> Result<(Vec<VatRow>, Vec<DamagedRow>)> {
+        self.read_beside("list vats", |session| {
+            let mut statement = session.connection.prepare_cached(select_vats!("ORDER BY id"))?;
+            let (mut vats, mut damaged) = (Vec::new(), Vec::new());
+            for row in statement.query_map([], vat_row)? {
+                match row.map_err(RowDamage::of) {
+                    Ok(row) => vats.push(with_buffered(session, row)),
+                    Err(Ok(damage)) => damaged.push(damage.into()),
+                    Err(Err(error)) => return Err(error.into()),
+                }
+            }
+            Ok((vats, damaged))
+        })
     }
 
     /// Sets the standing of a vat. To terminate one, see [`terminate`](Storage::terminate), which also deletes what it had.

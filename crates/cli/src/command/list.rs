@@ -1,31 +1,50 @@
-//! `vats list`: the vats, in the order in which they were made.
+//! `vats list`: the vats, in the order in which they were made, and after them what cannot be read.
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
-use vat_warehouse::{ModuleHash, Storage, VatRow, VatStatus};
+use vat_warehouse::{DamagedRow, ModuleHash, Storage, VatRow, VatStatus};
 
 use crate::args::List;
 use crate::context::Context;
-use crate::table::{Table, grouped};
+use crate::table::{Table, counted, grouped};
 use crate::terminal::one_line;
 
 pub(super) fn run(context: &Context, args: &List) -> Result<()> {
     let reader = context.read()?;
     let modules = module_names(reader.storage())?;
-    let mut vats = reader.storage().vats()?;
+    let (mut vats, damaged) = reader.storage().vats_and_damaged()?;
     vats.retain(|vat| args.all || !matches!(vat.status, VatStatus::Terminated { .. }));
     let mut table = Table::with_head(&["VAT", "MODULE", "DELIVERIES", "STATUS"]);
     for vat in &vats {
         let status = one_line(status_text(&vat.status));
         table.row(&[&vat.name, &modules[&vat.module], &grouped(vat.next_position.0), &status]);
     }
-    let json = || vats.iter().map(|vat| json(vat, &modules[&vat.module])).collect();
-    if vats.is_empty() {
+    for row in &damaged {
+        table.row(&[&"?", &"?", &"?", &one_line(format!("damaged: {}", describe(row)))]);
+    }
+    let json = || {
+        let readable = vats.iter().map(|vat| json(vat, &modules[&vat.module]));
+        readable.chain(damaged.iter().map(json_damaged)).collect()
+    };
+    if vats.is_empty() && damaged.is_empty() {
         return Ok(context.out.result("there are no vats; `vats create` makes one", json)?);
     }
-    Ok(context.out.result(table, json)?)
+    context.out.result(table, json)?;
+    if !damaged.is_empty() {
+        let rows = counted(damaged.len() as u64, "vat cannot", "vats cannot");
+        bail!("{rows} be read; `vats scrub --repair` mends what can be mended");
+    }
+    Ok(())
+}
+
+fn describe(row: &DamagedRow) -> String {
+    format!("the row {} of the table {} is not what was written", row.row, row.table)
+}
+
+fn json_damaged(row: &DamagedRow) -> Value {
+    json!({ "vat": null, "status": "damaged", "reason": describe(row) })
 }
 
 /// A name for each module; of several names, the first.

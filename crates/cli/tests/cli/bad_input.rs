@@ -440,3 +440,46 @@ fn a_store_that_is_damaged() {
         = 1
     "#]]);
 }
+
+#[test]
+fn a_store_in_which_the_row_of_one_vat_is_damaged() {
+    let mut vats = Vats::with_alice(&answering("#1"));
+    vats.json(&["create", "bob", "program"]);
+    let store = vats.data().join("store.sqlite");
+    let mut bytes = std::fs::read(&store).unwrap();
+    let options = b"\"computrons_per_delivery\":";
+    // A page is filled from its end: the last place is that of the first row.
+    let at = bytes.windows(options.len()).rposition(|window| window == options).expect("alice's options");
+    bytes[at + 1] ^= 1;
+    std::fs::write(&store, bytes).unwrap();
+    vats.run(&["list"])
+        .run(&["list", "--json"])
+        .run(&["send", "bob", "x"])
+        .run(&["send", "alice", "x"])
+        .run(&["scrub", "--repair"])
+        .run(&["list"]);
+    vats.saw(expect![[r#"
+        $ vats list
+        VAT  MODULE   DELIVERIES  STATUS
+        bob  program  1           alive
+        ?    ?        ?           damaged: the row id 1 of the table vats is not what was written
+        ! error: 1 vat cannot be read; `vats scrub --repair` mends what can be mended
+        = 1
+        $ vats list --json
+        [{"deliveries":1,"id":2,"incarnation":0,"module":"program","module_hash":"45c287c1056419040568a4160aca96ed0b376a1cb42fdea90e04a5c3daee0779","reason":null,"status":"alive","vat":"bob"},{"reason":"the row id 1 of the table vats is not what was written","status":"damaged","vat":null}]
+        ! error: 1 vat cannot be read; `vats scrub --repair` mends what can be mended
+        = 1
+        $ vats send bob x
+        1
+        $ vats send alice x
+        ! error: the store is damaged: the row id 1 of the table vats is not what was written; `vats scrub --repair` mends what can be mended
+        = 1
+        $ vats scrub --repair
+        read 1 pages in 1 layer, and the records of 2 vats
+        mended: the row id 1 of the table vats, found damaged
+        $ vats list
+        VAT    MODULE   DELIVERIES  STATUS
+        alice  program  1           alive
+        bob    program  2           alive
+    "#]]);
+}
