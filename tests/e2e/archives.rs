@@ -448,6 +448,27 @@ fn an_upgraded_vat_goes_on_elsewhere() {
     }
 }
 
+/// What the entries before the upgrade hash to, only a statement tells, and that is about a snapshot.
+#[test]
+fn an_upgraded_vat_that_is_signed_for_can_be_signed_for_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = upgraded(&dir.path().join("here"));
+    let archive = dir.path().join("archive");
+    export(&here, &archive, Retention::Replay, SnapshotChoice::Needed).unwrap();
+    bring(&archive, &dir.path().join("there"), &trusting()).unwrap();
+    let there = Warehouse::open_existing(&dir.path().join("there"), config()).unwrap();
+    assert_eq!(there.claim(&vat()).unwrap(), here.claim(&vat()).unwrap());
+    assert_same_future(&here, &there);
+    let snapshots = |warehouse: &Warehouse, name: &str, signer: Option<SigningKey>| {
+        let (retention, snapshots) = (Retention::Replay, SnapshotChoice::Needed);
+        let options = ExportOptions { retention, vats: Vec::new(), snapshots, signer };
+        warehouse.export(Target::Dir(dir.path().join(name)), &options).unwrap().snapshots
+    };
+    assert_eq!(snapshots(&here, "unsigned", None), 0, "nobody says anything of it");
+    let first = host(&dir.path().join("first incarnation"));
+    assert_eq!(snapshots(&first, "whole", Some(key())), 0, "the entries say it themselves");
+}
+
 #[test]
 fn an_import_that_was_cut_off_goes_on_with_the_next_vat() {
     let dir = tempfile::tempdir().unwrap();

@@ -65,7 +65,7 @@ const DELETE_TRANSCRIPT: &str = "DELETE FROM transcript WHERE vat = ?1 AND posit
     AND position IN (SELECT position FROM transcript WHERE vat = ?1 ORDER BY position DESC LIMIT ?2)";
 const DELETE_PACKS: &str = "DELETE FROM packs WHERE vat = ?1 AND start_position >= ?3 \
     AND start_position IN (SELECT start_position FROM packs WHERE vat = ?1 ORDER BY start_position DESC LIMIT ?2)";
-const DELETE_SPANS: &str = "DELETE FROM spans WHERE vat = ?1 \
+const DELETE_SPANS: &str = "DELETE FROM spans WHERE vat = ?1 AND (open = 1 OR end_position > ?3 OR end_position = start_position) \
     AND start_position IN (SELECT start_position FROM spans WHERE vat = ?1 ORDER BY start_position DESC LIMIT ?2)";
 
 fn purge(connection: &Connection, vat: VatId, rows_max: usize) -> std::result::Result<Purged, Fault> {
@@ -73,11 +73,12 @@ fn purge(connection: &Connection, vat: VatId, rows_max: usize) -> std::result::R
     let mut layers = purge_snapshots(connection, vat, &mut left)?;
     let limit = |left: usize| i64::try_from(left).unwrap_or(i64::MAX);
     left -= connection.prepare_cached(DELETE_VATSTORE)?.execute((vat.0, limit(left)))?;
-    // What forks still need stays; the last of them takes it along.
+    // What forks still need stays; the last of them takes it along. Of spans these are the closed ones that are all theirs: they have the
+    // hashes of a fork's past, and say what of it was pruned.
     let kept = fork::needed_before(connection, vat)?;
     left -= connection.prepare_cached(DELETE_TRANSCRIPT)?.execute((vat.0, limit(left), kept.0))?;
     left -= connection.prepare_cached(DELETE_PACKS)?.execute((vat.0, limit(left), kept.0))?;
-    left -= connection.prepare_cached(DELETE_SPANS)?.execute((vat.0, limit(left)))?;
+    left -= connection.prepare_cached(DELETE_SPANS)?.execute((vat.0, limit(left), kept.0))?;
     // A vat with forks stays a link between them and its own parent; it is purged again with the last of them.
     if left > 0
         && !fork::has_forks(connection, vat)?

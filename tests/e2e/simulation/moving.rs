@@ -83,6 +83,14 @@ impl World {
             into = archive.join("whatever there is");
             exported = self.warehouse().export(Target::Dir(into.clone()), &options);
         }
+        let is_unknown = matches!(&exported, Err(ArchiveError::Warehouse(Error::PastUnknown { .. })));
+        if is_unknown && self.is_unsigned {
+            // What came without its older entries, and without a statement that was trusted, nobody here can sign for.
+            options.signer = None;
+            into = archive.join("unsigned");
+            exported = self.warehouse().export(Target::Dir(into.clone()), &options);
+            self.summary.unsigned += 1;
+        }
         match exported {
             Ok(_) => Ok(Some((options.retention, into))),
             Err(ArchiveError::Warehouse(error)) => {

@@ -18,6 +18,8 @@ pub(crate) struct Summary {
     pub(crate) pruned: u64,
     /// Exports, with an import elsewhere.
     pub(crate) moves: u64,
+    /// Exports that could not be signed, since an earlier import came without a past.
+    pub(crate) unsigned: u64,
 }
 
 impl Summary {
@@ -32,5 +34,6 @@ impl Summary {
         self.converted += other.converted;
         self.pruned += other.pruned;
         self.moves += other.moves;
+        self.unsigned += other.unsigned;
     }
 }

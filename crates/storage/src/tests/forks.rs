@@ -1,7 +1,7 @@
 //! Forks: one transcript that two vats share up to a point.
 
 use super::Scratch;
-use crate::{CrankRecord, Position, Storage, VatId};
+use crate::{CrankRecord, Error, Incarnation, NewSnapshot, Position, Retention, Storage, VatId};
 
 fn append(storage: &Storage, vat: VatId, entry: &str) {
     let writes = [("last", Some(entry))];
@@ -59,4 +59,47 @@ fn a_parent_may_go_before_its_forks() {
     assert_eq!(rows(), 3, "the parent's own future is gone, the shared past is not");
     storage.terminate(child, "over").expect("terminated");
     assert_eq!(rows(), 0, "nobody needs it any longer");
+}
+
+#[test]
+fn what_was_pruned_before_a_fork_is_known_when_its_parent_is_gone() {
+    let scratch = Scratch::new();
+    let storage = &scratch.storage;
+    let parent = scratch.vat("parent");
+    for entry in ["a", "b", "c"] {
+        append(storage, parent, entry);
+        storage.close_span(parent).expect("closed");
+    }
+    let (position, incarnation) = (Position(2), Incarnation(0));
+    let snapshot =
+        NewSnapshot { vat: parent, position, incarnation, image: b"image", root: None, layers: &[] };
+    storage.put_snapshot(&snapshot).expect("kept");
+    assert_eq!(storage.prune(parent, Retention::Operational, 99).expect("pruned").rows, 2);
+    let child = storage.fork_vat(parent, "child", "{}").expect("a fork");
+    append(storage, parent, "d");
+    storage.close_span(parent).expect("closed");
+    let spans = || {
+        let select = "SELECT vat, start_position, end_position, open FROM spans ORDER BY vat, start_position";
+        let list = |session: &mut crate::session::Session| {
+            let mut statement = session.connection.prepare(select)?;
+            let rows = statement.query_map([], |row| {
+                Ok((
+                    row.get::<_, u64>(0)?,
+                    row.get::<_, u64>(1)?,
+                    row.get::<_, u64>(2)?,
+                    row.get::<_, bool>(3)?,
+                ))
+            })?;
+            Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?)
+        };
+        storage.read("list", list).expect("a list")
+    };
+    storage.terminate(parent, "over").expect("terminated");
+    let shared = [(1, 0, 1, false), (1, 1, 2, false), (1, 2, 3, false)];
+    assert_eq!(spans(), [&shared[..], &[(2, 3, 3, true)]].concat(), "its own future is gone");
+    let error = storage.transcript(child, Position::START, Position(3)).expect_err("pruned");
+    assert!(matches!(error, Error::Pruned { start: Position(0), end: Position(1), .. }), "{error:?}");
+    assert_eq!(storage.transcript(child, Position(2), Position(3)).expect("an entry").len(), 1);
+    storage.terminate(child, "over").expect("terminated");
+    assert_eq!(spans(), [], "nobody needs them any longer");
 }

@@ -50,7 +50,8 @@ impl fmt::Debug for Target<'_> {
 /// Whether snapshots go along that the level does not need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SnapshotChoice {
-    /// They stay.
+    /// Those that the level needs; and of a vat of which only the newest incarnation goes along, the newest one if there is a signer: its
+    /// statement is all that tells what the entries before hash to.
     #[default]
     Needed,
     /// The newest of each vat goes along.
@@ -203,9 +204,11 @@ impl Export<'_, '_> {
 
     /// The snapshots that go along, newest first.
     fn snapshots(&self, row: &VatRow) -> Result<Vec<(Saved, HeapRoot)>, ArchiveError> {
+        let is_first = || Ok::<_, Error>(kept_options(row)?.since == 0);
         let limit = match (self.options.retention, self.options.snapshots) {
             (Retention::Debug, _) => usize::MAX,
             (Retention::Operational, _) | (_, SnapshotChoice::Newest) => 1,
+            (Retention::Replay, SnapshotChoice::Needed) if self.options.signer.is_some() && !is_first()? => 1,
             (Retention::Replay | Retention::Archival, SnapshotChoice::Needed) => 0,
         };
         if limit == 0 {
