@@ -1,6 +1,7 @@
 //! Transcripts at rest: a host that prunes and compresses is one that nobody can tell from another, until somebody asks for what is
 //! gone; then it says so.
 
+use std::fs;
 use std::num::NonZeroU64;
 use std::path::Path;
 
@@ -225,4 +226,38 @@ fn an_upgraded_vat_is_replayed_as_far_as_the_level_keeps_it() {
     let verified = warehouse.verify(&vat()).unwrap();
     assert!(verified.verdict.is_identical(), "{}", verified.verdict);
     assert_eq!((verified.deliveries, verified.passed_over), (10, DELIVERIES as u64 + 1));
+}
+
+#[test]
+fn nothing_is_pruned_behind_a_snapshot_that_does_not_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let archival = WarehouseConfig { snapshot_interval: u64::MAX, ..config(Retention::Archival) };
+    let before = root(&hosted(dir.path(), archival, 7));
+    for entry in fs::read_dir(dir.path().join("pages")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let mut bytes = fs::read(&path).unwrap();
+            bytes.iter_mut().for_each(|byte| *byte ^= 1);
+            fs::write(path, bytes).unwrap();
+        }
+    }
+    let operational = || Warehouse::open(dir.path(), config(Retention::Operational)).unwrap();
+    let warehouse = operational();
+    let error = warehouse.prune(&vat()).unwrap_err();
+    assert!(matches!(&error, Error::Uncovered { before, .. } if *before > 0), "{error}");
+    warehouse.commit().unwrap();
+    drop(warehouse);
+    // What the error says to do.
+    let warehouse = operational();
+    assert!(spans(&warehouse).iter().all(|span| span.content != SpanContent::Pruned));
+    assert_eq!(root(&warehouse), before, "by a replay from birth");
+    deliver(&warehouse, DELIVERIES);
+    warehouse.evict(&vat()).unwrap();
+    warehouse.checkpoint().unwrap();
+    warehouse.prune(&vat()).unwrap();
+    assert_eq!(spans(&warehouse)[0].content, SpanContent::Pruned);
+    warehouse.commit().unwrap();
+    let now = root(&warehouse);
+    drop(warehouse);
+    assert_eq!(root(&operational()), now, "from the new snapshot");
 }

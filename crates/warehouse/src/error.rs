@@ -94,6 +94,17 @@ pub enum Error {
         /// The position after the last of that span.
         end: u64,
     },
+    /// Entries may not be pruned, for no snapshot can take their place.
+    #[error(
+        "nothing of vat {vat} was pruned: no snapshot that reads back right stands for its entries before {before}; deliver to it, so that it \
+         is replayed and saved anew, then prune again"
+    )]
+    Uncovered {
+        /// Its name.
+        vat: String,
+        /// The position before which entries would have gone.
+        before: u64,
+    },
     /// What is stored of a vat contradicts itself.
     #[error("the stored state of vat {vat} is damaged: {what}")]
     Damaged {

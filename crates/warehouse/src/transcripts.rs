@@ -11,7 +11,7 @@
 //! Invariant: neither commits. Pruning becomes durable together with the row of the snapshot that allows it. Not here: what
 //! may be pruned, and checking what comes back (vat-storage's).
 
-use vat_storage::{Compressed, Retention, VatId};
+use vat_storage::{Compressed, Retention, VatId, VatRow};
 
 use crate::anchor::keep_anchor_for;
 use crate::canary::Canary;
@@ -52,12 +52,13 @@ impl Warehouse {
     }
 
     /// Prunes all that the warehouse's retention level does not keep of the vat's transcript; durable after the next commit.
-    /// Answers how many rows were deleted.
+    /// Answers how many rows were deleted. Where a snapshot is to take the place of entries, it is read whole before they go.
     ///
     /// # Errors
-    /// [`Error::UnknownVat`]; if the level keeps everything, or the store fails.
+    /// [`Error::UnknownVat`]; [`Error::Uncovered`], and then nothing was pruned; if the level keeps everything, or the store fails.
     pub fn prune(&self, name: &VatName) -> Result<u64, Error> {
         let row = self.vat(name)?;
+        self.inner.check_covered(&row)?;
         let mut rows = 0;
         loop {
             let steps = self.inner.steps();
@@ -82,7 +83,20 @@ impl Warehouse {
 }
 
 impl Inner {
-    /// Prunes what snapshots cover that become durable with the open transaction.
+    /// Fails if the vat needs entries that the level would have pruned, since the snapshots that should stand for them cannot be used.
+    fn check_covered(&self, row: &VatRow) -> Result<(), Error> {
+        if self.retention > Retention::Operational {
+            return Ok(()); // Nothing goes that the current incarnation needs.
+        }
+        let Some(before) = self.storage.prunable_before(row.id, self.retention)? else { return Ok(()) };
+        match self.needed_from(row)? >= before {
+            true => Ok(()),
+            false => Err(Error::Uncovered { vat: row.name.clone(), before: before.0 }),
+        }
+    }
+
+    /// Prunes what snapshots cover that become durable with the open transaction: they were made of what was in memory a moment ago, and are
+    /// not read again.
     pub(crate) fn prune_behind(&self, vats: &[VatId]) -> Result<(), Error> {
         if self.retention > Retention::Replay {
             return Ok(());

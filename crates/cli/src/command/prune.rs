@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde_json::json;
 use vat_warehouse::archive::{Archive, Archived};
-use vat_warehouse::{Retention, VatName, Warehouse, WarehouseConfig};
+use vat_warehouse::{Error, Retention, VatName, Warehouse, WarehouseConfig};
 
 use super::replay::{all, known};
 use crate::args::Prune;
@@ -92,10 +92,14 @@ fn to_level(context: &Context, args: &Prune) -> Result<()> {
             "the retention level is {level}, which keeps everything: choose --retention replay or operational"
         );
     }
-    let mut rows = 0;
+    let (mut rows, mut uncovered) = (0, Vec::new());
     if !keeps_everything {
         for vat in &vats {
-            rows += warehouse.prune(vat)?;
+            match warehouse.prune(vat) {
+                Ok(pruned) => rows += pruned,
+                Err(error @ Error::Uncovered { .. }) => uncovered.push(error),
+                Err(error) => return Err(error.into()),
+            }
             warehouse.commit()?; // What was pruned so far stays so, should this be interrupted.
         }
     }
@@ -104,5 +108,12 @@ fn to_level(context: &Context, args: &Prune) -> Result<()> {
     let text =
         format!("{level}: deleted {} of {}", counted(rows, "row", "rows"), counted(vats, "vat", "vats"));
     let json = || json!({"retention": level.as_str(), "vats": vats, "rows": rows});
-    Ok(context.out.result(text, json)?)
+    context.out.result(text, json)?;
+    match uncovered.as_slice() {
+        [] => Ok(()),
+        [one] => bail!("{one}"),
+        [first, others @ ..] => {
+            bail!("{first}; the same is true of {}", counted(others.len() as u64, "other vat", "other vats"))
+        }
+    }
 }

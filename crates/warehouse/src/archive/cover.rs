@@ -155,7 +155,7 @@ impl KeptElsewhere {
 impl Inner {
     /// The position of the newest snapshot that can be used, whose pages are all as they were written; without one, where the
     /// incarnation begins.
-    fn needed_from(&self, row: &VatRow) -> Result<Position, Error> {
+    pub(crate) fn needed_from(&self, row: &VatRow) -> Result<Position, Error> {
         for stored in self.storage.snapshots(row.id)? {
             if stored.incarnation != row.incarnation {
                 continue;
