@@ -234,7 +234,8 @@ impl Warehouse {
     /// Makes everything durable that was done before the call: cranks at once, snapshots as far as they are synced.
     ///
     /// # Errors
-    /// If the disk refuses: everything since the last commit is lost, and the warehouse must be opened again.
+    /// If the disk refuses: the warehouse must be opened again, and what was done since the last commit is then there as a whole or not
+    /// at all.
     pub fn commit(&self) -> Result<(), Error> {
         self.inner.commit()
     }
@@ -242,7 +243,8 @@ impl Warehouse {
     /// Makes everything durable, snapshots too: what a clean end does.
     ///
     /// # Errors
-    /// As [`Warehouse::commit`].
+    /// As [`Warehouse::commit`]. It may take more than one commit, so that what was done before the call may be durable, and a
+    /// snapshot of it not.
     pub fn checkpoint(&self) -> Result<(), Error> {
         let begun = self.inner.snapshots.pending_moments();
         for _ in 0..CHECKPOINT_ROUNDS_MAX {

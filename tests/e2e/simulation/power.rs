@@ -34,7 +34,6 @@ impl World {
     /// The power fails, and the host begins again.
     pub(crate) fn crash(&mut self) -> Result<()> {
         self.summary.crashes += 1;
-        self.attempted = None;
         self.look_back()?;
         let warehouse = self.warehouse.take().expect("open between two steps");
         lose_power(warehouse, &self.dir, &self.disk, self.log.as_ref(), &mut self.random)?;
