@@ -467,6 +467,13 @@ fn an_upgraded_vat_that_is_signed_for_can_be_signed_for_elsewhere() {
     assert_eq!(snapshots(&here, "unsigned", None), 0, "nobody says anything of it");
     let first = host(&dir.path().join("first incarnation"));
     assert_eq!(snapshots(&first, "whole", Some(key())), 0, "the entries say it themselves");
+    // Who does not trust the signer knows nothing of that past, and hands over what there is.
+    bring(&archive, &dir.path().join("untrusting"), &ImportOptions::default()).unwrap();
+    let untrusting = Warehouse::open_existing(&dir.path().join("untrusting"), config()).unwrap();
+    untrusting.provide_blocking(&vat()).unwrap().snapshot().unwrap();
+    untrusting.checkpoint().unwrap();
+    assert!(matches!(untrusting.claim(&vat()), Err(vat_warehouse::Error::PastUnknown { .. })));
+    assert_eq!(snapshots(&untrusting, "handed on", Some(key())), 0);
 }
 
 #[test]

@@ -205,10 +205,15 @@ impl Export<'_, '_> {
     /// The snapshots that go along, newest first.
     fn snapshots(&self, row: &VatRow) -> Result<Vec<(Saved, HeapRoot)>, ArchiveError> {
         let is_first = || Ok::<_, Error>(kept_options(row)?.since == 0);
+        // Only for what is signed about it.
+        let mut is_witness = false;
         let limit = match (self.options.retention, self.options.snapshots) {
             (Retention::Debug, _) => usize::MAX,
             (Retention::Operational, _) | (_, SnapshotChoice::Newest) => 1,
-            (Retention::Replay, SnapshotChoice::Needed) if self.options.signer.is_some() && !is_first()? => 1,
+            (Retention::Replay, SnapshotChoice::Needed) if self.options.signer.is_some() && !is_first()? => {
+                is_witness = true;
+                1
+            }
             (Retention::Replay | Retention::Archival, SnapshotChoice::Needed) => 0,
         };
         if limit == 0 {
@@ -225,6 +230,7 @@ impl Export<'_, '_> {
                 Ok((saved, root))
             });
             match read {
+                Ok((saved, _)) if is_witness && !self.is_past_known(row, saved.position)? => {}
                 Ok((saved, root)) if saved.incarnation == row.incarnation.0 => usable.push((saved, root)),
                 Ok(_) => {} // Of code that the vat has no more: nothing can be restored from it.
                 Err(error) => {
@@ -236,6 +242,13 @@ impl Export<'_, '_> {
             }
         }
         Ok(usable)
+    }
+
+    fn is_past_known(&self, row: &VatRow, position: u64) -> Result<bool, Error> {
+        match transcript_hash(self.view, row.id, position) {
+            Err(Error::PastUnknown { .. }) => Ok(false),
+            hashed => hashed.map(|_| true),
+        }
     }
 
     fn span(&mut self, row: &VatRow, span: &PastSpan, needed: u64) -> Result<SpanRecord, ArchiveError> {
